@@ -1,0 +1,97 @@
+"""The error tree. Every failure a user can cause or mend is one of these.
+
+SbkaError
+├── InvalidValue         an array or value object whose shape, dtype or content is wrong
+├── SettingsError        a setting or command-line value that cannot be used
+├── ImageError           a photo or sketch that cannot be read
+│   └── EmptySketch      a sketch with no ink on it
+├── DatasetError         a data set folder or split file that does not fit
+├── BackboneError        a backbone that is unknown or cannot be built
+│   └── HubUnavailable   its weights are on a hub that cannot be reached
+├── BundleError          a model bundle that is missing, damaged or of another form
+├── TrainingError        training that cannot start or go on
+├── GalleryError         a gallery workspace that is missing, damaged or empty
+├── EncoderMismatch      a query encoder that is not the gallery's
+└── StoreError           the vector store refused
+    ├── CollectionMissing  no such gallery or version in the store
+    └── StoreUnavailable   the store cannot be reached now: the only one worth retrying
+"""
+
+from __future__ import annotations
+
+
+class SbkaError(Exception):
+    """Base of all errors: what is wrong, and what to do about it.
+
+    Args:
+        problem: One sentence that names the file or value at fault.
+        remedy: One sentence that says what to do next; may be empty.
+    """
+
+    retryable = False
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem} {self.remedy}".strip()
+
+
+class InvalidValue(SbkaError, ValueError):
+    """An array or value object whose shape, dtype or content is not what it must be."""
+
+
+class SettingsError(SbkaError):
+    """A setting or command-line value that cannot be used."""
+
+
+class ImageError(SbkaError):
+    """A photo or sketch that cannot be read."""
+
+
+class EmptySketch(ImageError):
+    """A sketch with no ink on it."""
+
+
+class DatasetError(SbkaError):
+    """A data set folder or split file that does not fit."""
+
+
+class BackboneError(SbkaError):
+    """A backbone that is unknown or cannot be built."""
+
+
+class HubUnavailable(BackboneError):
+    """A backbone whose weights are on a hub that cannot be reached."""
+
+
+class BundleError(SbkaError):
+    """A model bundle that is missing, damaged or of another form."""
+
+
+class TrainingError(SbkaError):
+    """Training that cannot start or cannot go on."""
+
+
+class GalleryError(SbkaError):
+    """A gallery workspace that is missing, damaged or empty."""
+
+
+class EncoderMismatch(SbkaError):
+    """A query encoder that is not the one the gallery was embedded with."""
+
+
+class StoreError(SbkaError):
+    """The vector store refused an operation."""
+
+
+class CollectionMissing(StoreError):
+    """The store has no such gallery or version."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached now. The only error worth retrying."""
+
+    retryable = True

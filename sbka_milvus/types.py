@@ -1,0 +1,264 @@
+"""Frozen, validated value objects that hold arrays: what the rooms pass to one another.
+
+Conventions, everywhere in this package:
+
+* vectors are ``float32`` with one row per item and unit L2 norm, so that a dot product is a cosine;
+* photo ids are ``int64``, made from the URI by :func:`photo_id`, so one URI has one id in every version;
+* scores are similarities: higher is better.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbka_milvus.errors import InvalidValue
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+
+UNIT_NORM_TOLERANCE = 1e-3
+
+
+def photo_id(uri: str) -> int:
+    """The id of a photo: the first 63 bits of BLAKE2b over its URI.
+
+    Two of ten million URIs share an id with a probability of about 5e-6.
+
+    >>> photo_id("cats/1.jpg") == photo_id("cats/1.jpg")
+    True
+    >>> 0 <= photo_id("cats/1.jpg") < 2**63
+    True
+    """
+    digest = hashlib.blake2b(uri.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def normalise(vectors: NDArray[Any]) -> FloatArray:
+    """Rows scaled to unit L2 norm.
+
+    Args:
+        vectors: shape (N, D) or (D,), any float dtype.
+
+    Raises:
+        InvalidValue: A row is zero or not finite.
+
+    >>> normalise(np.array([[3.0, 4.0]])).round(2).tolist()
+    [[0.6000000238418579, 0.800000011920929]]
+    """
+    wide = np.asarray(vectors, dtype=np.float64)
+    norms = np.linalg.norm(wide, axis=-1, keepdims=True)
+    if not np.isfinite(norms).all() or (norms == 0).any():
+        raise InvalidValue("A vector is zero or not finite and has no direction.", "Check the encoder's output.")
+    return np.asarray(wide / norms, dtype=np.float32)
+
+
+def require_unit_rows(vectors: FloatArray, name: str) -> None:
+    """Refuses anything that is not an (N, D) float32 array of finite unit rows.
+
+    Raises:
+        InvalidValue: Naming ``name`` and what is wrong with it.
+    """
+    if vectors.ndim != 2 or vectors.dtype != np.float32:
+        raise InvalidValue(f"{name} must be float32 of shape (N, D), not {vectors.dtype} of shape {vectors.shape}.")
+    if len(vectors) == 0:
+        return
+    norms = np.linalg.norm(vectors, axis=1)
+    if not np.isfinite(norms).all() or np.abs(norms - 1.0).max() > UNIT_NORM_TOLERANCE:
+        raise InvalidValue(f"{name} must have rows of unit L2 norm.", "Pass them through normalise() first.")
+
+
+def _require_length(values: Sequence[Any] | NDArray[Any], expected: int, name: str) -> None:
+    if len(values) != expected:
+        raise InvalidValue(f"{name} has {len(values)} entries where {expected} are needed.")
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """Photo vectors with the URIs they belong to.
+
+    Attributes:
+        uris: N distinct URIs (absolute local paths, for files).
+        vectors: shape (N, D), float32, unit rows.
+    """
+
+    uris: tuple[str, ...]
+    vectors: FloatArray
+
+    def __post_init__(self) -> None:
+        require_unit_rows(self.vectors, "vectors")
+        _require_length(self.uris, len(self.vectors), "uris")
+        if len(set(self.uris)) != len(self.uris):
+            raise InvalidValue("uris must be distinct.")
+
+    def __len__(self) -> int:
+        return len(self.uris)
+
+    @property
+    def dim(self) -> int:
+        return int(self.vectors.shape[1])
+
+    @property
+    def ids(self) -> IntArray:
+        """shape (N,), int64: :func:`photo_id` of each URI."""
+        return np.fromiter((photo_id(uri) for uri in self.uris), dtype=np.int64, count=len(self.uris))
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterTable:
+    """What a search needs to know of a gallery's clusters.
+
+    Attributes:
+        centroids: shape (K, D), float32, unit rows; row k is cluster k.
+        sizes: shape (K,), int64: members of each cluster.
+        radii: shape (K,), float32, radians: the largest angle from the centroid to a member.
+        exemplars: for each cluster the URIs of the members nearest to the centroid, nearest first.
+    """
+
+    centroids: FloatArray
+    sizes: IntArray
+    radii: FloatArray
+    exemplars: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        require_unit_rows(self.centroids, "centroids")
+        for name in ("sizes", "radii", "exemplars"):
+            _require_length(getattr(self, name), len(self.centroids), name)
+
+    def __len__(self) -> int:
+        return len(self.centroids)
+
+
+@dataclass(frozen=True, slots=True)
+class Clustering:
+    """A gallery's photos assigned to clusters.
+
+    Attributes:
+        table: the clusters.
+        assignments: shape (N,), int64: the cluster of each photo, in the order of the embeddings it was made from.
+    """
+
+    table: ClusterTable
+    assignments: IntArray
+
+    def __post_init__(self) -> None:
+        if len(self.assignments) and not (0 <= self.assignments.min() and self.assignments.max() < len(self.table)):
+            raise InvalidValue("assignments name a cluster that does not exist.")
+        counted = np.bincount(self.assignments, minlength=len(self.table))
+        if not np.array_equal(counted, self.table.sizes):
+            raise InvalidValue("sizes do not agree with assignments.")
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryRows:
+    """Photos on their way into one version of a gallery.
+
+    Attributes:
+        embeddings: N photos.
+        cluster_ids: shape (N,), int64.
+    """
+
+    embeddings: Embeddings
+    cluster_ids: IntArray
+
+    def __post_init__(self) -> None:
+        _require_length(self.cluster_ids, len(self.embeddings), "cluster_ids")
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """What one version of a gallery says of itself.
+
+    Attributes:
+        gallery: the gallery's name, which is the alias of the served version.
+        version: 1, 2, 3, ...
+        fingerprint: of the model bundle that made the vectors.
+        dim: length of a vector.
+        n_clusters: number of clusters, and of cluster partitions up to the limit.
+    """
+
+    gallery: str
+    version: int
+    fingerprint: str
+    dim: int
+    n_clusters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Photos that a store found for one query, best member score first.
+
+    Attributes:
+        ids: shape (n,), int64.
+        uris: n URIs.
+        cluster_ids: shape (n,), int64.
+        member_scores: shape (n,), float32: cosine of the query and the photo.
+    """
+
+    ids: IntArray
+    uris: tuple[str, ...]
+    cluster_ids: IntArray
+    member_scores: FloatArray
+
+    def __post_init__(self) -> None:
+        for name in ("uris", "cluster_ids", "member_scores"):
+            _require_length(getattr(self, name), len(self.ids), name)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One photo of a search result.
+
+    Attributes:
+        rank: 1 for the best.
+        score: the fused one-to-many score, weight * cluster_score + (1 - weight) * member_score.
+        uri: the photo.
+        photo_id: its id in the store.
+        cluster_id: its cluster.
+        cluster_score: cosine of the sketch and the cluster's centroid.
+        member_score: cosine of the sketch and the photo.
+        cluster_weight: the weight of the cluster score.
+    """
+
+    rank: int
+    score: float
+    uri: str
+    photo_id: int
+    cluster_id: int
+    cluster_score: float
+    member_score: float
+    cluster_weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult(Sequence[Hit]):
+    """The hits of one sketch, best first; behaves as a list of :class:`Hit`.
+
+    Attributes:
+        hits: best first.
+        gallery: name of the gallery.
+        version: the version that was searched.
+        probes: ids of the clusters that were looked into, best first.
+    """
+
+    hits: tuple[Hit, ...]
+    gallery: str
+    version: int
+    probes: tuple[int, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.hits[index]
