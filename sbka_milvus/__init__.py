@@ -1,0 +1,56 @@
+"""Sketch-to-photo search for Milvus: draw a sketch, find the photos.
+
+>>> from sbka_milvus import SketchSearch
+>>> search = SketchSearch.open("gallery/")  # doctest: +SKIP
+>>> for hit in search("cat.png", k=10):  # doctest: +SKIP
+...     print(hit.rank, hit.score, hit.uri)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from sbka_milvus import errors
+
+if TYPE_CHECKING:
+    from sbka_milvus.api import SketchSearch
+    from sbka_milvus.embeddings import Gallery
+    from sbka_milvus.encoders.bundle import ModelBundle, load_bundle
+    from sbka_milvus.errors import SbkaError
+    from sbka_milvus.types import Hit, SearchResult
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Gallery",
+    "Hit",
+    "ModelBundle",
+    "SbkaError",
+    "SearchResult",
+    "SketchSearch",
+    "__version__",
+    "errors",
+    "load_bundle",
+]
+
+_HOMES = {
+    "Gallery": "embeddings",
+    "Hit": "types",
+    "ModelBundle": "encoders.bundle",
+    "SbkaError": "errors",
+    "SearchResult": "types",
+    "SketchSearch": "api",
+    "load_bundle": "encoders.bundle",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads public names when they are first used, so that importing the package stays quick."""
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,6 +9,7 @@ SbkaError
 ├── BackboneError        a backbone that is unknown or cannot be built
 │   └── HubUnavailable   its weights are on a hub that cannot be reached
 ├── BundleError          a model bundle that is missing, damaged or of another form
+├── OutputError          a file that cannot be written: a full disk, a read-only folder
 ├── TrainingError        training that cannot start or go on
 ├── GalleryError         a gallery workspace that is missing, damaged or empty
 ├── EncoderMismatch      a query encoder that is not the gallery's
@@ -69,6 +70,10 @@ class HubUnavailable(BackboneError):
 
 class BundleError(SbkaError):
     """A model bundle that is missing, damaged or of another form."""
+
+
+class OutputError(SbkaError):
+    """A file that cannot be written: a full disk, a read-only folder."""
 
 
 class TrainingError(SbkaError):

@@ -73,9 +73,7 @@ class GalleryStore(Protocol):
     def clusters(self, info: VersionInfo) -> ClusterTable:
         """The clusters as they were given to :meth:`create_version`."""
 
-    def search(
-        self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int
-    ) -> list[Candidates]:
+    def search(self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int) -> list[Candidates]:
         """For each query the ``limit`` photos of the named clusters with the highest member scores.
 
         Args:

@@ -101,6 +101,7 @@ class Embeddings:
 
     @property
     def dim(self) -> int:
+        """Length of a vector."""
         return int(self.vectors.shape[1])
 
     @property
@@ -147,7 +148,7 @@ class Clustering:
     assignments: IntArray
 
     def __post_init__(self) -> None:
-        if len(self.assignments) and not (0 <= self.assignments.min() and self.assignments.max() < len(self.table)):
+        if len(self.assignments) and not (self.assignments.min() >= 0 and self.assignments.max() < len(self.table)):
             raise InvalidValue("assignments name a cluster that does not exist.")
         counted = np.bincount(self.assignments, minlength=len(self.table))
         if not np.array_equal(counted, self.table.sizes):

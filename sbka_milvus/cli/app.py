@@ -1,0 +1,75 @@
+"""The Typer application and its entry point."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from sbka_milvus.cli import demo, evaluate, ingest, model, search, train
+
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="sbka",
+    help="Draw a sketch, find the photos: zero-shot sketch-to-photo search for Milvus.",
+    epilog="Exit codes: 0 done, 1 an error that names its remedy, 2 wrong usage, "
+    "3 done but files were quarantined (with --strict), 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train", epilog=train.EPILOG)(train.train)
+app.command("ingest", epilog=ingest.EPILOG)(ingest.ingest)
+app.command("search", epilog=search.EPILOG)(search.search)
+app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
+app.add_typer(model.app, name="model")
+app.command("demo", epilog=demo.EPILOG)(demo.demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from sbka_milvus import __version__
+
+        typer.echo(f"sbka {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error; anywhere on the line."),
+) -> None:
+    """Options that come before the command."""
+
+
+def main() -> None:
+    """Runs ``sbka``; every failure that a user can mend is one line with its remedy."""
+    from sbka_milvus.cli.console import err, printable
+    from sbka_milvus.errors import SbkaError
+
+    debug = "--debug" in sys.argv[1:]
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(args=arguments, prog_name="sbka")
+    except SbkaError as error:
+        if debug:
+            raise
+        err.print(f"[bold red]Error:[/bold red] {_escape(printable(error))}", highlight=False)
+        sys.exit(EXIT_ERROR)
+    except KeyboardInterrupt:
+        err.print("\nStopped. Finished work is kept: run the same command again to go on.", highlight=False)
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of a pipe, such as head, went away: nothing is wrong.
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

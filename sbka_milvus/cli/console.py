@@ -1,0 +1,77 @@
+"""What the shell shows: progress on standard error, results on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from sbka_milvus.progress import Advance
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+
+def printable(text: object) -> str:
+    """Text that any terminal takes: file names may hold bytes that are no characters."""
+    return str(text).encode("utf-8", "backslashreplace").decode()
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output, for scripts."""
+    json.dump(value, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]], *, numeric_from: int = 1) -> None:
+    """A table on standard output; columns from ``numeric_from`` on are set flush right."""
+    table = Table(title=title or None, title_justify="left", title_style="bold")
+    for position, name in enumerate(header):
+        table.add_column(name, justify="right" if position >= numeric_from else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(printable(cell) for cell in row))
+    out.print(table)
+
+
+class ConsoleProgress:
+    """A :class:`~sbka_milvus.progress.Progress`: live bars on a terminal, one line a stage in a log."""
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None, unit: str = "") -> Iterator[Advance]:
+        """Shows a stage while the block runs."""
+        start = time.perf_counter()
+        count = 0
+        columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
+        columns += [TextColumn(unit), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}")]
+        with Bar(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+            task = bar.add_task(name, total=total, note="")
+
+            def advance(steps: int = 1, note: str = "") -> None:
+                nonlocal count
+                count += steps
+                bar.update(task, advance=steps)
+                if note:
+                    bar.update(task, note=note)
+
+            yield advance
+        amount = f" {count}{'' if total is None else f'/{total}'} {unit}".rstrip() if count else ""
+        err.print(f"[green]done[/green] {name}:{amount} in {time.perf_counter() - start:.1f} s", highlight=False)
+
+    def say(self, message: str) -> None:
+        """One line that the user should see now."""
+        err.print(f"[yellow]note[/yellow] {printable(message)}", highlight=False)

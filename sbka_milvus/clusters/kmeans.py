@@ -1,0 +1,102 @@
+"""Spherical k-means (faiss): centroids are unit vectors, nearness is the cosine."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from sbka_milvus.errors import InvalidValue
+from sbka_milvus.types import Clustering, ClusterTable, Embeddings, FloatArray, IntArray, normalise, require_unit_rows
+
+N_EXEMPLARS = 4
+_ITERATIONS = 25
+_MAX_POINTS_PER_CENTROID = 1024
+_BLOCK = 65_536
+
+
+def fit_clusters(embeddings: Embeddings, n_clusters: int, *, seed: int = 0) -> Clustering:
+    """Clusters a gallery. No cluster is empty: centroids to which no photo is nearest are left out.
+
+    Args:
+        embeddings: N photos.
+        n_clusters: wanted number of clusters, at most N; fewer come back where photos coincide.
+        seed: of the k-means.
+
+    Raises:
+        InvalidValue: There are no photos, or fewer than clusters.
+    """
+    if not 1 <= n_clusters <= len(embeddings):
+        raise InvalidValue(
+            f"{n_clusters} clusters cannot be made of {len(embeddings)} photos.",
+            f"Choose between 1 and {len(embeddings)}.",
+        )
+    centroids = _kmeans(embeddings.vectors, n_clusters, seed)
+    assignments = assign_clusters(embeddings.vectors, centroids)
+    used, assignments = np.unique(assignments, return_inverse=True)
+    return _describe(embeddings, centroids[used], assignments.astype(np.int64))
+
+
+def _kmeans(vectors: FloatArray, n_clusters: int, seed: int) -> FloatArray:
+    import faiss
+
+    kmeans = faiss.Kmeans(
+        vectors.shape[1],
+        n_clusters,
+        niter=_ITERATIONS,
+        spherical=True,
+        seed=seed,
+        min_points_per_centroid=1,
+        max_points_per_centroid=_MAX_POINTS_PER_CENTROID,
+    )
+    kmeans.train(np.ascontiguousarray(vectors))
+    return normalise(np.asarray(kmeans.centroids))
+
+
+def assign_clusters(vectors: FloatArray, centroids: FloatArray) -> IntArray:
+    """The nearest centroid of each vector by cosine; the lowest id where several are equally near.
+
+    Args:
+        vectors: shape (N, D), float32, unit rows.
+        centroids: shape (K, D), float32, unit rows.
+
+    Returns:
+        shape (N,), int64.
+
+    Raises:
+        InvalidValue: The shapes do not fit, or rows are not unit vectors.
+    """
+    require_unit_rows(vectors, "vectors")
+    require_unit_rows(centroids, "centroids")
+    if vectors.shape[1] != centroids.shape[1] or len(centroids) == 0:
+        raise InvalidValue(f"Vectors of shape {vectors.shape} do not fit centroids of shape {centroids.shape}.")
+    blocks = [
+        np.argmax(vectors[start : start + _BLOCK] @ centroids.T, axis=1) for start in range(0, len(vectors), _BLOCK)
+    ]
+    return np.concatenate(blocks).astype(np.int64) if blocks else np.empty(0, dtype=np.int64)
+
+
+def _describe(embeddings: Embeddings, centroids: FloatArray, assignments: IntArray) -> Clustering:
+    cosines = np.einsum("nd,nd->n", embeddings.vectors, centroids[assignments])
+    angles = np.arccos(np.clip(cosines, -1.0, 1.0)).astype(np.float32)
+    radii = np.zeros(len(centroids), dtype=np.float32)
+    np.maximum.at(radii, assignments, angles)
+    table = ClusterTable(
+        centroids=centroids,
+        sizes=np.bincount(assignments, minlength=len(centroids)).astype(np.int64),
+        radii=radii,
+        exemplars=_exemplars(embeddings.uris, assignments, angles, len(centroids)),
+    )
+    return Clustering(table, assignments)
+
+
+def _exemplars(
+    uris: Sequence[str], assignments: IntArray, angles: FloatArray, n_clusters: int
+) -> tuple[tuple[str, ...], ...]:
+    order = np.lexsort((angles, assignments))
+    starts = np.searchsorted(assignments[order], np.arange(n_clusters + 1))
+    return tuple(
+        tuple(uris[index] for index in order[start : min(start + N_EXEMPLARS, end)])
+        for start, end in itertools.pairwise(starts)
+    )

@@ -1,0 +1,51 @@
+"""Files that could not be used, each with the reason: nothing is left out in silence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sbka_milvus.errors import GalleryError
+from sbka_milvus.files import replacing
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedFile:
+    """A file that could not be embedded.
+
+    Attributes:
+        uri: the file.
+        reason: one sentence.
+    """
+
+    uri: str
+    reason: str
+
+
+def read_quarantine(path: Path) -> list[QuarantinedFile]:
+    """The files listed, in order of URI; empty where there is no list.
+
+    Raises:
+        GalleryError: The list is damaged.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    try:
+        return [QuarantinedFile(**json.loads(line)) for line in lines]
+    except (ValueError, TypeError) as error:
+        raise GalleryError(f"The quarantine list {path} is damaged.", "Delete it and ingest again.") from error
+
+
+def write_quarantine(path: Path, files: Iterable[QuarantinedFile]) -> None:
+    """Replaces the list, one JSON object a line.
+
+    Raises:
+        OutputError: The disk is full or the folder cannot be written.
+    """
+    lines = [json.dumps(asdict(file)) + "\n" for file in sorted(files, key=lambda file: file.uri)]
+    with replacing(path) as stream:
+        stream.write("".join(lines).encode("utf-8"))

@@ -1,0 +1,128 @@
+"""The gallery workspace: one folder that holds everything a gallery is made of."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from sbka_milvus.errors import EncoderMismatch, GalleryError
+from sbka_milvus.files import replacing
+
+_MANIFEST = "gallery.json"
+_FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """A gallery's folder.
+
+    Attributes:
+        root: the folder.
+        name: of the gallery in Milvus: the alias of its served version.
+        fingerprint: of the model that embeds its photos.
+
+    Layout: ``gallery.json``, ``models/<fingerprint>/`` (a model bundle), ``shards/`` (embeddings),
+    ``milvus/`` (the embedded Milvus, unless a server is used), ``index.json`` and ``quarantine.jsonl``.
+    """
+
+    root: Path
+    name: str
+    fingerprint: str
+
+    @property
+    def model_folder(self) -> Path:
+        """The bundle that embeds photos and sketches."""
+        return self.root / "models" / self.fingerprint
+
+    @property
+    def shard_folder(self) -> Path:
+        """Embedding shards."""
+        return self.root / "shards"
+
+    @property
+    def quarantine_file(self) -> Path:
+        """Files that could not be used."""
+        return self.root / "quarantine.jsonl"
+
+    @property
+    def index_file(self) -> Path:
+        """Which shards the served version was built from."""
+        return self.root / "index.json"
+
+    @property
+    def milvus_folder(self) -> Path:
+        """The embedded Milvus."""
+        return self.root / "milvus"
+
+    def save(self) -> None:
+        """Writes ``gallery.json``.
+
+        Raises:
+            OutputError: The folder cannot be written.
+        """
+        content = {"format_version": _FORMAT_VERSION, "name": self.name, "fingerprint": self.fingerprint}
+        with replacing(self.root / _MANIFEST) as file:
+            file.write((json.dumps(content, indent=2) + "\n").encode())
+
+    @staticmethod
+    def exists(root: Path) -> bool:
+        """Whether a folder is a gallery."""
+        return (root / _MANIFEST).is_file()
+
+    @classmethod
+    def open(cls, root: Path) -> Gallery:
+        """Opens a gallery.
+
+        Raises:
+            GalleryError: The folder is no gallery, or is damaged or of another version.
+        """
+        path = root / _MANIFEST
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            version, name, fingerprint = content["format_version"], content["name"], content["fingerprint"]
+        except FileNotFoundError as error:
+            raise GalleryError(
+                f"{root} is no gallery: it has no {_MANIFEST}.", f"Make one with `sbka ingest PHOTOS --gallery {root}`."
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise GalleryError(f"{path} is damaged: {error}.", "Ingest into a new folder.") from error
+        if version != _FORMAT_VERSION:
+            raise GalleryError(
+                f"{path} has format {version}; this version reads {_FORMAT_VERSION}.", "Upgrade sbka-milvus."
+            )
+        return cls(root, str(name), str(fingerprint))
+
+    @classmethod
+    def create_or_open(cls, root: Path, fingerprint: str, name: str | None = None) -> Gallery:
+        """Opens a gallery, or makes an empty one for a model.
+
+        Raises:
+            EncoderMismatch: The gallery belongs to another model.
+            GalleryError: The folder holds something else, or cannot be written.
+        """
+        if cls.exists(root):
+            gallery = cls.open(root)
+            if gallery.fingerprint != fingerprint:
+                raise EncoderMismatch(
+                    f"The gallery {root} was embedded with the model {gallery.fingerprint}, and the one given is "
+                    f"{fingerprint}: their vectors cannot be compared.",
+                    "Leave out --model to go on with the gallery's own, or ingest into a new folder.",
+                )
+            return gallery
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise GalleryError(f"{root} holds other files and is no gallery.", "Name an empty or new folder.")
+        gallery = cls(root, name or gallery_name(root), fingerprint)
+        gallery.save()
+        return gallery
+
+
+def gallery_name(root: Path) -> str:
+    """A name that Milvus takes, from a folder's name.
+
+    >>> gallery_name(Path("/data/my photos 2024"))
+    'my_photos_2024'
+    """
+    cleaned = re.sub(r"\W+", "_", root.resolve().name, flags=re.ASCII).strip("_") or "gallery"
+    return cleaned if cleaned[0].isalpha() else f"g_{cleaned}"

@@ -1,0 +1,205 @@
+"""The model bundle: a folder with a model's weights (safetensors) and its manifest (JSON). It is never unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from sbka_milvus.encoders.backbones import Backbone, BuildRequest, build_backbone
+from sbka_milvus.encoders.manifest import FORMAT_VERSION, Manifest
+from sbka_milvus.encoders.preprocessing import Preprocessing
+from sbka_milvus.encoders.spec import BackboneSpec
+from sbka_milvus.errors import BundleError, SbkaError
+
+WEIGHTS_FILE = "model.safetensors"
+MANIFEST_FILE = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelBundle:
+    """A backbone ready to serve, and what is known of it.
+
+    Attributes:
+        backbone: in eval mode.
+        manifest: its description.
+        path: the folder it lies in; none before it is saved.
+    """
+
+    backbone: Backbone
+    manifest: Manifest
+    path: Path | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Two bundles with one fingerprint make the same vectors."""
+        return self.manifest.fingerprint
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return self.manifest.dim
+
+
+@dataclass(frozen=True, slots=True)
+class BundleNotes:
+    """What a bundle tells beside its weights: see :class:`~sbka_milvus.encoders.manifest.Manifest`."""
+
+    name: str
+    classes: tuple[str, ...] = ()
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+def save_bundle(backbone: Backbone, notes: BundleNotes, folder: Path) -> ModelBundle:
+    """Writes a bundle; a reader sees the old one or the new one, never half of either.
+
+    Raises:
+        BundleError: The folder holds something that is no bundle, or cannot be written.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST_FILE).is_file():
+        raise BundleError(f"{folder} holds other files and was left alone.", "Name an empty or new folder.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+            fresh = Path(temporary) / "bundle"
+            fresh.mkdir()
+            manifest = _write(backbone, notes, fresh)
+            if folder.exists():
+                folder.rename(Path(temporary) / "old")
+            fresh.rename(folder)
+    except OSError as error:
+        raise BundleError(
+            f"The model bundle {folder} cannot be written: {error.strerror}.", "Check space and permissions."
+        ) from error
+    return ModelBundle(backbone.eval(), manifest, folder)
+
+
+def _write(backbone: Backbone, notes: BundleNotes, folder: Path) -> Manifest:
+    state = {name: value.detach().cpu().contiguous() for name, value in backbone.net.state_dict().items()}
+    save_file(state, folder / WEIGHTS_FILE)
+    preprocessing = backbone.preprocessing.to_dict()
+    manifest = Manifest(
+        name=notes.name,
+        backbone=str(backbone.spec),
+        options=backbone.options,
+        preprocessing=preprocessing,
+        dim=backbone.feature_dim,
+        classes=notes.classes,
+        training=notes.training,
+        fingerprint=fingerprint(state, backbone.preprocessing, backbone.feature_dim),
+        weights_digest=_digest(folder / WEIGHTS_FILE),
+    )
+    (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return manifest
+
+
+def fingerprint(state: dict[str, torch.Tensor], preprocessing: Preprocessing, dim: int) -> str:
+    """16 hex digits that name what decides a vector: weights, preprocessing, dimension."""
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(json.dumps([preprocessing.to_dict(), dim], sort_keys=True).encode())
+    for name in sorted(state):
+        value = state[name]
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+    return digest.hexdigest()
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest alone, without loading weights.
+
+    Raises:
+        BundleError: There is no bundle, or its manifest is damaged or of another version.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"{folder} is no model bundle: it has no {MANIFEST_FILE}.",
+            "Make one with `sbka train` or `sbka model import`.",
+        ) from error
+    except OSError as error:
+        raise BundleError(f"The model bundle {folder} cannot be read: {error.strerror}.", "Check the path.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "its JSON"
+        raise BundleError(f"{path} is damaged at {where}: {first['msg']}.", "Make the bundle again.") from error
+    if manifest.format_version != FORMAT_VERSION:
+        raise BundleError(
+            f"{path} has format {manifest.format_version}; this version reads {FORMAT_VERSION}.",
+            "Upgrade sbka-milvus or make the bundle again.",
+        )
+    return manifest
+
+
+def load_bundle(folder: Path) -> ModelBundle:
+    """Loads a bundle, in eval mode on the CPU.
+
+    Raises:
+        BundleError: There is no bundle, or a part of it is damaged.
+    """
+    manifest = read_manifest(folder)
+    weights = folder / WEIGHTS_FILE
+    try:
+        if _digest(weights) != manifest.weights_digest:
+            raise BundleError(f"{weights} is damaged: it is not the file that was saved.", "Make the bundle again.")
+        preprocessing = Preprocessing.from_dict(manifest.preprocessing)
+        backbone = _rebuild(manifest, preprocessing)
+        backbone.net.load_state_dict(load_file(weights), strict=True)
+    except BundleError:
+        raise
+    except (OSError, SafetensorError, RuntimeError, SbkaError) as error:
+        raise BundleError(f"The model bundle {folder} cannot be loaded: {error}", "Make the bundle again.") from error
+    return ModelBundle(backbone.eval(), manifest, folder)
+
+
+def _rebuild(manifest: Manifest, preprocessing: Preprocessing) -> Backbone:
+    spec = BackboneSpec.parse(manifest.backbone)
+    size = preprocessing.size if spec.library == "open_clip" else None
+    request = BuildRequest(spec=spec, pretrained=False, size=size, options=manifest.options)
+    backbone = build_backbone(request).backbone
+    backbone.preprocessing = preprocessing
+    return backbone
+
+
+def copy_bundle(source: Path, target: Path) -> None:
+    """Copies a bundle beside a gallery, unless it is there already; hard links where the file system allows.
+
+    Raises:
+        BundleError: The copy cannot be written.
+    """
+    if (target / MANIFEST_FILE).is_file():
+        return
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
+            fresh = Path(temporary) / "bundle"
+            fresh.mkdir()
+            for name in (WEIGHTS_FILE, MANIFEST_FILE):
+                _link_or_copy(source / name, fresh / name)
+            fresh.rename(target)
+    except OSError as error:
+        raise BundleError(
+            f"The model {source} cannot be copied to {target}: {error.strerror}.", "Check space."
+        ) from error
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,0 +1,57 @@
+"""The knowledge head: scores over the classes that the pre-trained model already knows (1,000 for ImageNet)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+IMAGENET_CLASSES = 1000
+TENSORFLOW_CLASSES = 1001
+"""TensorFlow's ImageNet classifiers have a "background" class before the usual thousand."""
+
+
+class KnowledgeHead(nn.Module):
+    """Linear scores over known classes; on unit vectors with a scale where the backbone is a CLIP tower.
+
+    Attributes:
+        weight: shape (C, D), float32: one row a class (a classifier's weights, or text embeddings).
+        bias: shape (C,), float32.
+        scale: factor on cosines; 0 for a plain linear head.
+    """
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None, scale: float = 0.0) -> None:
+        super().__init__()
+        classes = weight.shape[0]
+        self.weight = nn.Parameter(weight.detach().clone().float())
+        self.bias = nn.Parameter(torch.zeros(classes) if bias is None else bias.detach().clone().float())
+        self.scale = float(scale)
+
+    @classmethod
+    def from_classifier(cls, layer: nn.Linear) -> KnowledgeHead:
+        """From a classifier layer; the background class of a 1,001-way one is left out."""
+        first = 1 if layer.out_features == TENSORFLOW_CLASSES else 0
+        bias = None if layer.bias is None else layer.bias[first:]
+        return cls(layer.weight[first:], bias)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of known classes."""
+        return int(self.weight.shape[0])
+
+    def forward(self, feature: torch.Tensor) -> torch.Tensor:
+        """Logits.
+
+        Args:
+            feature: shape (B, D), float.
+
+        Returns:
+            shape (B, C), float32.
+        """
+        feature = feature.float()
+        if self.scale:
+            cosines = functional.linear(
+                functional.normalize(feature, dim=-1), functional.normalize(self.weight, dim=-1)
+            )
+            return self.scale * cosines + self.bias
+        return functional.linear(feature, self.weight, self.bias)

@@ -1,0 +1,137 @@
+"""Backbones of open_clip: the image tower of a CLIP model, and knowledge heads from its text tower."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import open_clip
+import torch
+from torch import nn
+
+from sbka_milvus.encoders.backbones import Backbone, BuildRequest, BuiltBackbone
+from sbka_milvus.encoders.hub import explain_hub_failure
+from sbka_milvus.encoders.knowledge import KnowledgeHead
+from sbka_milvus.encoders.preprocessing import Preprocessing
+from sbka_milvus.encoders.spec import BackboneSpec
+from sbka_milvus.encoders.weights import read_weights
+from sbka_milvus.errors import BackboneError
+
+TEXT_BATCH = 50
+
+
+class OpenClipBackbone(Backbone):
+    """The projected feature of the image tower, in the space that images and texts share."""
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """shape (B, feature_dim): see :class:`Backbone`."""
+        feature = self.net(pixels)
+        pooled: torch.Tensor = feature[0] if isinstance(feature, tuple) else feature
+        return pooled
+
+
+def build_open_clip(request: BuildRequest, *, with_knowledge: bool) -> BuiltBackbone:
+    """Builds an open_clip backbone; see :func:`~sbka_milvus.encoders.backbones.build_backbone`.
+
+    A weights file may hold the whole CLIP model or, where no knowledge head is asked for, its image tower alone.
+    """
+    spec = request.spec
+    config = open_clip.get_model_config(spec.model)
+    if config is None:
+        family = spec.model.split("-")[0].lower()
+        close = ", ".join(name for name in open_clip.list_models() if name.lower().startswith(family))[:200]
+        raise BackboneError(f"open_clip knows no model {spec.model!r}.", f"Similar names: {close or 'none'}.")
+    model = _create(request)
+    knowledge = _knowledge_head(model, spec) if with_knowledge and (request.weights or request.pretrained) else None
+    visual: nn.Module = model.visual  # type: ignore[assignment]
+    preprocessing = _preprocessing(visual, request)
+    backbone = OpenClipBackbone(spec, visual, preprocessing, int(config["embed_dim"]), dict(request.options))
+    return BuiltBackbone(backbone, knowledge)
+
+
+def _create(request: BuildRequest) -> nn.Module:
+    spec = request.spec
+    tag = spec.tag or None
+    fetch = request.pretrained and request.weights is None
+    if fetch and tag is None:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(spec.model)) or "none"
+        raise BackboneError(
+            f"{spec} names no pre-trained weights.",
+            f"Add a tag after a slash (it has: {tags}), or pass --weights FILE.",
+        )
+    if fetch and not open_clip.is_pretrained_cfg(spec.model, tag):
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(spec.model)) or "none"
+        raise BackboneError(f"{spec.model} has no pre-trained weights {tag!r}.", f"It has: {tags}.")
+    arguments: dict[str, Any] = dict(request.options)
+    if request.size:
+        arguments["force_image_size"] = request.size
+    try:
+        with warnings.catch_warnings(), _QuietLogging():
+            # open_clip warns that weights of a tag were trained with another activation; its models of that
+            # activation have names of their own ("-quickgelu"), which is what the user must then pick.
+            warnings.simplefilter("ignore", UserWarning)
+            model: nn.Module = open_clip.create_model(
+                spec.model, pretrained=tag if fetch else None, load_weights=fetch, **arguments
+            )
+    except TypeError as error:
+        raise BackboneError(f"open_clip cannot build {spec}: {error}.", "Check its options.") from error
+    except Exception as error:
+        raise explain_hub_failure(spec, error) from error
+    if request.weights is not None:
+        _load(model, request)
+    return model
+
+
+def _load(model: nn.Module, request: BuildRequest) -> None:
+    assert request.weights is not None
+    state, _ = read_weights(request.weights)
+    try:
+        if any(name.startswith("visual.") for name in state):
+            # open_clip's own loader also fits position embeddings to another input size.
+            open_clip.load_checkpoint(model, str(request.weights), strict=True, weights_only=True)
+        else:
+            model.visual.load_state_dict(state, strict=True)  # type: ignore[union-attr]
+    except RuntimeError as error:
+        raise BackboneError(
+            f"The weights {request.weights} do not fit {request.spec}: {str(error).splitlines()[-1].strip()}.",
+            "Name the open_clip model that the file was made from.",
+        ) from error
+
+
+def _knowledge_head(model: nn.Module, spec: BackboneSpec) -> KnowledgeHead:
+    """Text embeddings of ImageNet's class names as class weights: zero-shot classification as CLIP does it."""
+    with _QuietLogging():
+        weights = open_clip.build_zero_shot_classifier(
+            model.eval(),
+            tokenizer=open_clip.get_tokenizer(spec.model),
+            classnames=open_clip.IMAGENET_CLASSNAMES,
+            templates=open_clip.SIMPLE_IMAGENET_TEMPLATES,
+            num_classes_per_batch=TEXT_BATCH,
+        )
+    return KnowledgeHead(weights.T, scale=float(model.logit_scale.exp()))  # type: ignore[operator]
+
+
+def _preprocessing(visual: nn.Module, request: BuildRequest) -> Preprocessing:
+    config: dict[str, Any] = open_clip.transform.PreprocessCfg().__dict__ | dict(visual.preprocess_cfg)  # type: ignore[arg-type]
+    size = config["size"]
+    own = Preprocessing(
+        size=int(size if isinstance(size, int) else size[-1]),
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        interpolation="bilinear" if config["interpolation"] == "bilinear" else "bicubic",
+        fit="squash" if config["resize_mode"] == "squash" else "crop",
+    )
+    return replace(own, **request.overrides)
+
+
+class _QuietLogging:
+    """open_clip reports each step of a build through the root logger; users see its errors as our own."""
+
+    def __enter__(self) -> None:
+        self._level = logging.getLogger().level
+        logging.getLogger().setLevel(logging.CRITICAL)
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger().setLevel(self._level)

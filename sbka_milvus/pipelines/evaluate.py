@@ -1,0 +1,232 @@
+"""Evaluate: unseen sketches against a gallery, one-to-one and one-to-many, with chance beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sbka_milvus.clusters import default_n_clusters, fit_clusters
+from sbka_milvus.errors import DatasetError, ImageError
+from sbka_milvus.evaluation import (
+    EvaluationReport,
+    MethodScores,
+    answerable,
+    count_labels,
+    rank_one_to_many,
+    rank_one_to_one,
+    score_categories,
+    score_chance,
+    score_rankings,
+)
+from sbka_milvus.images import LabelledImage, Split, load_photo, load_sketch
+from sbka_milvus.progress import Progress
+from sbka_milvus.protocols import Encoder, GalleryStore
+from sbka_milvus.search import GallerySearcher, SearchOptions
+from sbka_milvus.types import Embeddings, FloatArray, IntArray
+
+_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateOptions:
+    """How to evaluate.
+
+    Attributes:
+        data_set: its name in the report.
+        input_size: side in pixels to which sketches are normalised.
+        cluster_weight: of the one-to-many score.
+        ks: cut-offs of P@K.
+        n_clusters: clusters, where photos are evaluated without a gallery; 0: chosen from their number.
+        seed: of the clustering, likewise.
+    """
+
+    data_set: str
+    input_size: int
+    cluster_weight: float = 0.8
+    ks: tuple[int, ...] = (10, 25, 100)
+    n_clusters: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledVectors:
+    """Encoded pictures with their categories.
+
+    Attributes:
+        vectors: shape (N, D), float32, unit rows.
+        categories: N names.
+        paths: N files.
+        notes: what could not be used.
+    """
+
+    vectors: FloatArray
+    categories: tuple[str, ...]
+    paths: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rankings:
+    """The whole gallery ranked for every query, in two ways.
+
+    Attributes:
+        one_to_one: shape (Q, N), int64: category labels in ranked order.
+        one_to_many: shape (Q, N), int64, likewise.
+        n_clusters: clusters that one-to-many ranking used.
+    """
+
+    one_to_one: IntArray
+    one_to_many: IntArray
+    n_clusters: int
+
+
+def encode_images(
+    images: Sequence[LabelledImage], encoder: Encoder, *, sketches: bool, size: int, progress: Progress
+) -> LabelledVectors:
+    """Encodes labelled pictures; those that cannot be used are left out and named in the notes.
+
+    Raises:
+        DatasetError: None can be used.
+    """
+    vectors: list[FloatArray] = []
+    used: list[LabelledImage] = []
+    notes: list[str] = []
+    with progress.stage(f"Encoding {'sketches' if sketches else 'photos'}", len(images), "images") as advance:
+        for start in range(0, len(images), _BATCH):
+            chunk = images[start : start + _BATCH]
+            pictures = []
+            for image in chunk:
+                try:
+                    pictures.append(load_sketch(image.path, size=size) if sketches else load_photo(image.path))
+                    used.append(image)
+                except ImageError as error:
+                    notes.append(f"Left out: {error.problem}")
+            if pictures:
+                vectors.append(encoder.encode_sketches(pictures) if sketches else encoder.encode_photos(pictures))
+            advance(len(chunk))
+    if not used:
+        raise DatasetError(f"None of the {len(images)} pictures can be used.", notes[0] if notes else "Give some.")
+    return LabelledVectors(
+        np.concatenate(vectors), tuple(i.category for i in used), tuple(i.path for i in used), tuple(notes)
+    )
+
+
+def evaluate_gallery(
+    store: GalleryStore,
+    gallery: str,
+    sketches: LabelledVectors,
+    split: Split,
+    encoder: Encoder,
+    options: EvaluateOptions,
+    progress: Progress,
+) -> EvaluationReport:
+    """Scores a gallery's real search with all clusters probed. A photo's category is the name of its folder.
+
+    Raises:
+        EncoderMismatch: The gallery belongs to another model.
+        DatasetError: No sketch has a photo of its category in the gallery.
+    """
+    searcher = GallerySearcher(store, gallery)
+    searcher.require_encoder(encoder.fingerprint)
+    names: dict[str, int] = {}
+
+    def label(uri: str) -> int:
+        return names.setdefault(Path(uri).parent.name, len(names))
+
+    count = searcher.count()
+    one_to_one, one_to_many = [], []
+    everything = SearchOptions(n_probe=None, cluster_weight=options.cluster_weight)
+    with progress.stage("Searching", len(sketches.vectors), "sketches") as advance:
+        for start in range(0, len(sketches.vectors), _BATCH):
+            for result in searcher.search(sketches.vectors[start : start + _BATCH], count, everything):
+                labels = np.asarray([label(hit.uri) for hit in result], dtype=np.int64)
+                members = np.asarray([hit.member_score for hit in result])
+                ids = np.asarray([hit.photo_id for hit in result])
+                one_to_many.append(labels)
+                one_to_one.append(labels[np.lexsort((ids, -members))])
+                advance(1)
+    rankings = Rankings(np.stack(one_to_one), np.stack(one_to_many), searcher.n_clusters)
+    return make_report(rankings, names, sketches, split, encoder.fingerprint, options)
+
+
+def evaluate_vectors(
+    photos: LabelledVectors, sketches: LabelledVectors, split: Split, fingerprint: str, options: EvaluateOptions
+) -> EvaluationReport:
+    """Scores encoded photos and sketches by exact search in memory, without a gallery.
+
+    Raises:
+        DatasetError: No sketch has a photo of its category.
+    """
+    rankings, names = rank_vectors(photos, sketches, options)
+    return make_report(rankings, names, sketches, split, fingerprint, options)
+
+
+def rank_vectors(
+    photos: LabelledVectors, sketches: LabelledVectors, options: EvaluateOptions
+) -> tuple[Rankings, dict[str, int]]:
+    """Rankings by exact search in memory, and the label of each category."""
+    names: dict[str, int] = {}
+    labels = np.asarray([names.setdefault(name, len(names)) for name in photos.categories], dtype=np.int64)
+    embeddings = Embeddings(tuple(str(path) for path in photos.paths), photos.vectors)
+    n_clusters = options.n_clusters or default_n_clusters(len(embeddings))
+    clustering = fit_clusters(embeddings, n_clusters, seed=options.seed)
+    one_to_one = rank_one_to_one(sketches.vectors, photos.vectors)
+    one_to_many = rank_one_to_many(
+        sketches.vectors, photos.vectors, clustering.table.centroids, clustering.assignments, options.cluster_weight
+    )
+    rankings = Rankings(labels[one_to_one], labels[one_to_many], len(clustering.table))
+    return rankings, names
+
+
+def make_report(
+    rankings: Rankings,
+    names: dict[str, int],
+    sketches: LabelledVectors,
+    split: Split,
+    fingerprint: str,
+    options: EvaluateOptions,
+) -> EvaluationReport:
+    """Scores rankings. Categories of the gallery that the split does not call unseen stay in it, and are noted.
+
+    Raises:
+        DatasetError: No sketch has a photo of its category.
+    """
+    labels = dict(names)
+    queries = np.asarray([labels.setdefault(name, len(labels)) for name in sketches.categories], dtype=np.int64)
+    counts = count_labels(rankings.one_to_one[0], len(labels))
+    usable = answerable(queries, counts)
+    if not usable.any():
+        raise DatasetError(
+            "No sketch has a photo of its category in the gallery.",
+            "Photos must lie in folders named like the sketches' categories.",
+        )
+    notes = list(sketches.notes)
+    if not usable.all():
+        notes.append(f"{int((~usable).sum())} sketches left out: the gallery has no photo of their category.")
+    outside = sorted(set(names) - set(split.unseen))
+    if outside:
+        notes.append(f"The gallery holds {len(outside)} categories outside the split's unseen ones.")
+    queries, one, many = queries[usable], rankings.one_to_one[usable], rankings.one_to_many[usable]
+    rows: list[MethodScores] = [
+        score_chance(queries, counts, options.ks),
+        score_rankings("one-to-one", one, queries, counts, options.ks),
+        score_rankings("one-to-many", many, queries, counts, options.ks),
+    ]
+    return EvaluationReport(
+        data_set=options.data_set,
+        split_name=split.name,
+        split_digest=split.digest,
+        protocol="plain",
+        n_queries=len(queries),
+        n_gallery=int(counts.sum()),
+        n_categories=len(set(queries.tolist())),
+        n_clusters=rankings.n_clusters,
+        cluster_weight=options.cluster_weight,
+        fingerprint=fingerprint,
+        rows=tuple(rows),
+        categories=score_categories(many, queries, counts, list(labels)),
+        notes=tuple(notes),
+    )

@@ -1,0 +1,42 @@
+"""Ingest: embed what is new, then bring the index up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sbka_milvus.embeddings import Gallery
+from sbka_milvus.pipelines.embed import EmbedOptions, EmbedReport, embed_photos
+from sbka_milvus.pipelines.index import IndexOptions, IndexReport, build_index
+from sbka_milvus.progress import Progress
+from sbka_milvus.protocols import Encoder, GalleryStore
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What an ingest did: see the two parts."""
+
+    embed: EmbedReport
+    index: IndexReport
+
+
+def ingest_photos(
+    sources: Sequence[str | Path],
+    gallery: Gallery,
+    encoder: Encoder,
+    store: GalleryStore,
+    embed_options: EmbedOptions,
+    index_options: IndexOptions,
+    progress: Progress,
+) -> IngestReport:
+    """Takes photos into a gallery. Running it again takes in only what is new or changed.
+
+    Raises:
+        ImageError: A source does not exist or matches nothing.
+        GalleryError: The gallery holds no photos, or is damaged.
+        OutputError: The disk is full or the folder cannot be written.
+        StoreError: Milvus refused; the version that was served before is still served.
+    """
+    embedded = embed_photos(sources, gallery, encoder, embed_options, progress)
+    return IngestReport(embedded, build_index(gallery, store, index_options, progress))

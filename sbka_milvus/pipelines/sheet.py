@@ -1,0 +1,49 @@
+"""Contact sheets of search results: sketches with their hits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from sbka_milvus.errors import ImageError
+from sbka_milvus.images import load_photo
+from sbka_milvus.sheets import SheetHit, SheetRow
+from sbka_milvus.types import Hit
+
+THUMBNAIL = 256
+_MISSING_GREY = (225, 225, 225)
+
+
+def sheet_row(sketch: Image.Image, label: str, hits: Sequence[Hit], category: str | None = None) -> SheetRow:
+    """One sketch with its hits.
+
+    Args:
+        sketch: normalised.
+        label: what stands under it.
+        hits: best first.
+        category: the sketch's, to mark hits right or wrong by the name of their folder; none: no marks.
+    """
+    return SheetRow(
+        sketch,
+        label,
+        tuple(
+            SheetHit(
+                image=thumbnail(hit.uri),
+                caption=f"{hit.score:.3f}",
+                correct=None if category is None else Path(hit.uri).parent.name == category,
+            )
+            for hit in hits
+        ),
+    )
+
+
+def thumbnail(uri: str) -> Image.Image:
+    """A small picture of a photo; plain grey where the file is gone."""
+    try:
+        image = load_photo(uri, target_size=THUMBNAIL)
+    except ImageError:
+        return Image.new("RGB", (THUMBNAIL, THUMBNAIL), _MISSING_GREY)
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    return image

@@ -1,0 +1,50 @@
+"""How near a sketch is to each cluster, and which clusters to look into."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sbka_milvus.errors import InvalidValue
+from sbka_milvus.types import FloatArray, IntArray
+
+
+def score_clusters(queries: FloatArray, centroids: FloatArray) -> FloatArray:
+    """Cosine of each sketch and each centroid.
+
+    Args:
+        queries: shape (Q, D), float32, unit rows.
+        centroids: shape (K, D), float32, unit rows.
+
+    Returns:
+        shape (Q, K), float32.
+
+    Raises:
+        InvalidValue: The dimensions differ.
+
+    >>> score_clusters(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32)).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    if queries.shape[1] != centroids.shape[1]:
+        raise InvalidValue(f"Queries of dimension {queries.shape[1]} do not fit centroids of {centroids.shape[1]}.")
+    return np.asarray(queries @ centroids.T, dtype=np.float32)
+
+
+def select_probes(cluster_scores: FloatArray, n_probe: int) -> IntArray:
+    """The clusters to look into: those with the highest scores, best first, ties by id.
+
+    Args:
+        cluster_scores: shape (K,), float32.
+        n_probe: how many, at least 1; all where there are fewer.
+
+    Returns:
+        shape (min(n_probe, K),), int64.
+
+    Raises:
+        InvalidValue: ``n_probe`` is below 1.
+
+    >>> select_probes(np.array([0.1, 0.9, 0.5], dtype=np.float32), 2).tolist()
+    [1, 2]
+    """
+    if n_probe < 1:
+        raise InvalidValue(f"n_probe is {n_probe}; at least one cluster must be probed.")
+    return np.argsort(-cluster_scores, kind="stable")[:n_probe].astype(np.int64)

@@ -1,0 +1,79 @@
+"""Settings from the environment (``SBKA_*``) and ``.env``; every one of them stands in ``.env.example``."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sbka_milvus.errors import SettingsError
+
+
+class MilvusSettings(BaseModel):
+    """Where the vectors are kept."""
+
+    uri: str = Field(default="", description="Address of a Milvus server; empty: the Milvus embedded in the gallery.")
+    token: SecretStr = Field(default=SecretStr(""), description="Token of the server, user:password or an API key.")
+    db_name: str = Field(default="", description="Database of the server; empty: its default.")
+    timeout_s: float = Field(default=30.0, gt=0, description="Seconds that one call to Milvus may take.")
+    max_partitions: int = Field(
+        default=256, ge=1, le=1024, description="Cluster partitions of a gallery; more clusters share partitions."
+    )
+
+
+class SearchSettings(BaseModel):
+    """How sketches are matched."""
+
+    k: int = Field(default=10, ge=1, description="Hits of a search.")
+    n_probe: int = Field(default=16, ge=1, description="Clusters that a search looks into.")
+    cluster_weight: float = Field(
+        default=0.8, ge=0, le=1, description="Weight of the cluster's score; 0 ranks photos one-to-one."
+    )
+
+
+class IngestSettings(BaseModel):
+    """How photos are embedded and indexed."""
+
+    batch_size: int = Field(default=32, ge=1, description="Pictures encoded at once.")
+    decode_threads: int = Field(default=2, ge=1, description="Threads that read and decode pictures.")
+    shard_size: int = Field(default=4096, ge=1, description="Photos in an embedding shard.")
+    max_pixels: int = Field(default=178_956_970, ge=1, description="Pictures with more pixels are refused.")
+    n_clusters: int = Field(default=0, ge=0, description="Clusters of a gallery; 0: chosen from its size.")
+    keep_versions: int = Field(default=2, ge=1, description="Versions of a gallery to keep, the served one included.")
+
+
+class Settings(BaseSettings):
+    """All settings. A nested one is written with two underscores: ``SBKA_MILVUS__URI``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SBKA_", env_nested_delimiter="__", env_file=".env", env_file_encoding="utf-8", extra="ignore"
+    )
+
+    device: str = Field(default="auto", description="Where networks run: auto, cpu, cuda, cuda:0.")
+    backbone: str = Field(
+        default="open_clip:ViT-B-32/laion2b_s34b_b79k", description="Encoder of galleries made without a model."
+    )
+    milvus: MilvusSettings = Field(default_factory=MilvusSettings)
+    search: SearchSettings = Field(default_factory=SearchSettings)
+    ingest: IngestSettings = Field(default_factory=IngestSettings)
+
+
+@cache
+def load_settings() -> Settings:
+    """The settings of this process, read once.
+
+    Raises:
+        SettingsError: A value cannot be used; names the variable.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        variable = "SBKA_" + "__".join(str(part) for part in first["loc"]).upper()
+        given = "" if isinstance(first.get("input"), dict) else f" {first.get('input')!r}"
+        raise SettingsError(
+            f"{variable} cannot be{given}: {first['msg']}.", "Change it in the environment or in .env."
+        ) from error
+    except Exception as error:  # pydantic-settings wraps a malformed nested value in an error of its own
+        raise SettingsError(f"The settings cannot be read: {error}.", "Check SBKA_* and .env.") from error

@@ -1,0 +1,144 @@
+"""Which galleries and versions a Milvus holds, and the versions made ready for use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sbka_milvus.errors import CollectionMissing, StoreError
+from sbka_milvus.store.names import (
+    CollectionName,
+    clusters_collection,
+    parse_collection,
+    photos_collection,
+    require_gallery_name,
+)
+from sbka_milvus.store.pages import Record, page_rows, read_pages
+from sbka_milvus.store.partitions import PartitionLayout
+from sbka_milvus.store.refusals import not_served, unknown_version
+from sbka_milvus.store.schema import is_complete, read_clusters, read_info, read_layout_mark
+from sbka_milvus.store.session import Session
+from sbka_milvus.types import ClusterTable, VersionInfo
+
+_CLUSTER_FIELDS = ["cluster_id", "centroid", "size", "radius", "exemplars"]
+_EXEMPLARS_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class OpenVersion:
+    """A version that was found to be there, and is loaded.
+
+    Attributes:
+        info: what it says of itself.
+        photos: the name of its photos collection.
+        layout: its partitions.
+    """
+
+    info: VersionInfo
+    photos: str
+    layout: PartitionLayout
+
+
+class Catalogue:
+    """Looks galleries and versions up; changes none."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._opened: dict[str, tuple[str, OpenVersion]] = {}
+
+    def open(self, info: VersionInfo) -> OpenVersion:
+        """The version, made ready for reading and writing.
+
+        It is looked up each time, for about 0.7 ms: another process may have dropped it or built another one of
+        its number, and a search by the partitions of the old one would be wrong without a word.
+
+        Raises:
+            CollectionMissing: It is not there, or another one by now has its number.
+        """
+        photos = photos_collection(info.gallery, info.version)
+        properties = self.properties(photos)
+        if not is_complete(properties) or read_info(info.gallery, info.version, properties) != info:
+            self._opened.pop(photos, None)
+            raise unknown_version(info)
+        token, grouped = read_layout_mark(properties)
+        known = self._opened.get(photos)
+        if known is None or known[0] != token:
+            self._session.call("load_collection", photos, long=True)
+            layout = self._read_layout(info) if grouped else PartitionLayout.one_each(info.n_clusters)
+            known = self._opened[photos] = (token, OpenVersion(info, photos, layout))
+        return known[1]
+
+    def versions(self, gallery: str) -> list[VersionInfo]:
+        """All complete versions, oldest first."""
+        names = self.names(gallery)
+        with_clusters = {name.version for name in names if name.holds_clusters}
+        found = []
+        for version in sorted(name.version for name in names if not name.holds_clusters):
+            properties = self.properties(photos_collection(gallery, version))
+            if version in with_clusters and is_complete(properties):
+                found.append(read_info(gallery, version, properties))
+        return found
+
+    def served(self, gallery: str) -> VersionInfo:
+        """The version that the alias names.
+
+        Raises:
+            CollectionMissing: There is no alias.
+            StoreError: The name is that of something else.
+        """
+        target = self.target(gallery)
+        if target is None:
+            raise not_served(gallery)
+        name = parse_collection(target)
+        properties = self.properties(target)
+        if name is None or name.gallery != gallery or name.holds_clusters or not is_complete(properties):
+            raise StoreError(
+                f"'{gallery}' names the collection '{target}', which is not a complete version of this gallery.",
+                "Choose another name for the gallery, or promote one of its versions.",
+            )
+        return read_info(gallery, name.version, properties)
+
+    def clusters(self, info: VersionInfo) -> ClusterTable:
+        """The clusters as they were given when the version was made.
+
+        Raises:
+            StoreError: Some are missing.
+        """
+        self.open(info)
+        return read_clusters(self._cluster_records(info, _CLUSTER_FIELDS, 4 * info.dim + _EXEMPLARS_BYTES))
+
+    def names(self, gallery: str) -> list[CollectionName]:
+        """The collections that are called like one of the gallery's, complete or not, ours or not."""
+        require_gallery_name(gallery)
+        found = (parse_collection(name) for name in self._session.call("list_collections"))
+        return sorted(name for name in found if name is not None and name.gallery == gallery)
+
+    def target(self, gallery: str) -> str | None:
+        """The collection that the gallery's alias names."""
+        # Not by describe_alias, which servers before 2.3.6 do not have.
+        try:
+            return str(self._session.call("describe_collection", require_gallery_name(gallery))["collection_name"])
+        except CollectionMissing:
+            return None
+
+    def properties(self, collection: str) -> dict[str, str]:
+        """What a collection says of itself; nothing where it is not there."""
+        try:
+            return dict(self._session.call("describe_collection", collection).get("properties") or {})
+        except CollectionMissing:
+            return {}
+
+    def _read_layout(self, info: VersionInfo) -> PartitionLayout:
+        records = self._cluster_records(info, ["cluster_id", "partition"], 64)
+        return PartitionLayout(tuple(record["partition"] for record in records))
+
+    def _cluster_records(self, info: VersionInfo, fields: list[str], row_bytes: int) -> list[Record]:
+        collection = clusters_collection(info.gallery, info.version)
+        self._session.call("load_collection", collection, long=True)
+        pages = read_pages(self._session, collection, fields, page_rows(row_bytes))
+        records = sorted((record for page in pages for record in page), key=lambda record: int(record["cluster_id"]))
+        if [record["cluster_id"] for record in records] != list(range(info.n_clusters)):
+            raise StoreError(
+                f"'{collection}' holds {len(records)} rows where {info.n_clusters} clusters are needed.",
+                "Build a new version.",
+            )
+        return records

@@ -1,0 +1,109 @@
+"""What pymilvus and gRPC raise, said in the words of :mod:`sbka_milvus.errors`. Nothing else translates them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import grpc  # type: ignore[import-untyped]
+from pymilvus.exceptions import MilvusException
+
+from sbka_milvus.errors import CollectionMissing, StoreError, StoreUnavailable
+
+# Milvus' error codes: https://github.com/milvus-io/milvus/blob/master/pkg/util/merr/errors.go
+_NOT_FOUND = {100, 1600}  # collection, alias
+_OLD_COLLECTION_NOT_FOUND = 4
+_NO_DATABASE = 800
+_NOT_LOADED = 101
+_BUSY = {2, 8}  # service unavailable (pymilvus: connection failed), rate limit
+_BUSY_WORDS = ("retry timeout", "retry run out", "not ready", "fail connecting", "closed channel", "wait for loading")
+
+_UNREACHABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
+_REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+
+_calling: ContextVar[bool] = ContextVar("sbka_milvus_calling", default=False)
+
+
+@contextmanager
+def store_faults(place: str) -> Iterator[None]:
+    """Turns what pymilvus raises inside into an error of ours, and keeps its log of the same error from the console.
+
+    Args:
+        place: the URI or directory of the store, for the message.
+
+    Raises:
+        StoreUnavailable: It cannot be reached now.
+        CollectionMissing: It has no such collection or alias.
+        StoreError: It refused for another reason.
+    """
+    token = _calling.set(True)
+    try:
+        yield
+    except (MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
+        raise translate(error, place) from error
+    finally:
+        _calling.reset(token)
+
+
+def translate(error: Exception, place: str) -> StoreError:
+    """The error of ours that stands for one of pymilvus or gRPC.
+
+    >>> translate(MilvusException(100, "collection not found"), "gallery/")
+    CollectionMissing('The store gallery/ answers: collection not found.', 'Check the name of the gallery.')
+    """
+    code, text = _code(error), _text(error)
+    answer = f"The store {place} answers: {text}."
+    if _is_busy(error, code, text):
+        return StoreUnavailable(
+            f"The store {place} cannot be reached: {text}.", "Check that it runs and is reachable, then try again."
+        )
+    if code in _REFUSED:
+        return StoreError(answer, "Check the token and its rights.")
+    if code in _NOT_FOUND or getattr(error, "compatible_code", None) == _OLD_COLLECTION_NOT_FOUND:
+        return CollectionMissing(answer, "Check the name of the gallery.")
+    if code == _NO_DATABASE:
+        return StoreError(answer, "Create the database, or name another one.")
+    if code == _NOT_LOADED:
+        return StoreError(answer, "Somebody released the collection: open the store again to load it.")
+    return StoreError(answer)
+
+
+def quieten() -> None:
+    """Keeps the logs of pymilvus and Milvus Lite from the console where this package reports the error itself.
+
+    pymilvus brings handlers that print every failed call, with its traceback. They still print for calls that are
+    not this package's. Milvus Lite has none, so Python would print for it where the application has set up no logging.
+    """
+    for name in ("pymilvus", "pymilvus.milvus_client"):
+        for handler in logging.getLogger(name).handlers:
+            if _is_other_call not in handler.filters:
+                handler.addFilter(_is_other_call)
+    lite = logging.getLogger("milvus_lite")
+    if not any(isinstance(handler, logging.NullHandler) for handler in lite.handlers):
+        lite.addHandler(logging.NullHandler())
+
+
+def _is_other_call(_record: logging.LogRecord) -> bool:
+    return not _calling.get()
+
+
+def _is_busy(error: Exception, code: object, text: str) -> bool:
+    if isinstance(error, grpc.FutureTimeoutError) or code in _UNREACHABLE or code in _BUSY:
+        return True
+    return any(words in text.lower() for words in _BUSY_WORDS)
+
+
+def _code(error: Exception) -> object:
+    # pymilvus keeps the code as an attribute (a number, or a gRPC status after retries), gRPC behind a call.
+    code = getattr(error, "code", None)
+    return code() if callable(code) else code
+
+
+def _text(error: Exception) -> str:
+    message = getattr(error, "message", None)
+    if not message:
+        details = getattr(error, "details", None)
+        message = details() if callable(details) else str(error)
+    return " ".join(str(message or type(error).__name__).split()).rstrip(".")

@@ -1,0 +1,219 @@
+"""A gallery store in memory: exact, plain, and the oracle of every other store's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from threading import RLock
+
+import numpy as np
+
+from sbka_milvus.errors import InvalidValue, StoreError
+from sbka_milvus.store.limits import require_new_version, require_rows, require_search
+from sbka_milvus.store.names import require_gallery_name
+from sbka_milvus.store.refusals import closed_store, not_served, served_version, unknown_version
+from sbka_milvus.types import (
+    Candidates,
+    ClusterTable,
+    Embeddings,
+    FloatArray,
+    GalleryRows,
+    IntArray,
+    VersionInfo,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Photo:
+    uri: str
+    cluster_id: int
+    vector: FloatArray
+
+
+@dataclass(slots=True)
+class _Version:
+    info: VersionInfo
+    table: ClusterTable
+    photos: dict[int, _Photo] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Gallery:
+    versions: dict[int, _Version] = field(default_factory=dict)
+    served: int | None = None
+
+
+class MemoryGalleryStore:
+    """A :class:`~sbka_milvus.protocols.GalleryStore` that forgets everything when it is closed.
+
+    It does what Milvus does, limits included, by walking all photos of the named clusters. In one thing it is
+    stricter: a photo that moves to another cluster is refused, where Milvus would keep both rows.
+    Threads may share it.
+    """
+
+    def __init__(self) -> None:
+        self._galleries: dict[str, _Gallery] = {}
+        self._lock = RLock()
+        self._closed = False
+
+    def create_version(self, gallery: str, fingerprint: str, table: ClusterTable) -> VersionInfo:
+        """A new empty version, numbered one above the highest.
+
+        Raises:
+            InvalidValue: The gallery's name, the fingerprint or the table cannot be stored.
+        """
+        require_gallery_name(gallery)
+        require_new_version(fingerprint, table)
+        with self._open():
+            versions = self._galleries.setdefault(gallery, _Gallery()).versions
+            info = VersionInfo(
+                gallery, max(versions, default=0) + 1, fingerprint, int(table.centroids.shape[1]), len(table)
+            )
+            versions[info.version] = _Version(info, _copy(table))
+            return info
+
+    def insert(self, info: VersionInfo, rows: GalleryRows) -> None:
+        """Adds photos; those that are already there are replaced.
+
+        Raises:
+            InvalidValue: The rows do not fit the version.
+            StoreError: A photo is already there in another cluster.
+        """
+        with self._open():
+            photos = self._version(info).photos
+            ids = require_rows(info, rows).tolist()
+            clusters = rows.cluster_ids.tolist()
+            for photo_id, cluster, uri in zip(ids, clusters, rows.embeddings.uris, strict=True):
+                if photo_id in photos and photos[photo_id].cluster_id != cluster:
+                    raise StoreError(
+                        f"{uri!r} moves from cluster {photos[photo_id].cluster_id} to {cluster}.",
+                        "Build a new version instead.",
+                    )
+            vectors = rows.embeddings.vectors.copy()
+            for photo_id, cluster, uri, vector in zip(ids, clusters, rows.embeddings.uris, vectors, strict=True):
+                photos[photo_id] = _Photo(uri, cluster, vector)
+
+    def promote(self, info: VersionInfo) -> None:
+        """Serves this version from now on."""
+        with self._open():
+            self._version(info)
+            self._galleries[info.gallery].served = info.version
+
+    def drop_version(self, info: VersionInfo) -> None:
+        """Removes a version.
+
+        Raises:
+            StoreError: It is being served.
+        """
+        with self._open():
+            self._version(info)
+            if self._galleries[info.gallery].served == info.version:
+                raise served_version(info)
+            del self._galleries[info.gallery].versions[info.version]
+
+    def delete(self, info: VersionInfo, ids: IntArray) -> None:
+        """Removes photos by id; ids that are not there are ignored."""
+        with self._open():
+            photos = self._version(info).photos
+            for photo_id in ids.tolist():
+                photos.pop(photo_id, None)
+
+    def versions(self, gallery: str) -> list[VersionInfo]:
+        """All versions, oldest first."""
+        require_gallery_name(gallery)
+        with self._open():
+            found = self._galleries.get(gallery, _Gallery()).versions
+            return [found[number].info for number in sorted(found)]
+
+    def served(self, gallery: str) -> VersionInfo:
+        """The version that is served.
+
+        Raises:
+            CollectionMissing: None is.
+        """
+        require_gallery_name(gallery)
+        with self._open():
+            found = self._galleries.get(gallery, _Gallery())
+            if found.served is None:
+                raise not_served(gallery)
+            return found.versions[found.served].info
+
+    def count(self, info: VersionInfo) -> int:
+        """How many photos a version holds."""
+        with self._open():
+            return len(self._version(info).photos)
+
+    def clusters(self, info: VersionInfo) -> ClusterTable:
+        """The clusters as they were given."""
+        with self._open():
+            return _copy(self._version(info).table)
+
+    def search(self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int) -> list[Candidates]:
+        """The photos of the named clusters with the highest member scores, for each query.
+
+        Args:
+            queries: shape (Q, D), float32, unit rows.
+            cluster_ids: shape (P,), int64.
+            limit: 1 to :data:`~sbka_milvus.store.limits.MAX_LIMIT`.
+
+        Raises:
+            InvalidValue: An argument is out of its range.
+        """
+        with self._open():
+            photos = self._version(info).photos
+            wanted = set(require_search(info, queries, cluster_ids, limit).tolist())
+            found = sorted((photo_id, photo) for photo_id, photo in photos.items() if photo.cluster_id in wanted)
+        ids = np.array([photo_id for photo_id, _ in found], dtype=np.int64)
+        clusters = np.array([photo.cluster_id for _, photo in found], dtype=np.int64)
+        vectors = np.array([photo.vector for _, photo in found], dtype=np.float32).reshape(len(found), info.dim)
+        results = []
+        for scores in queries @ vectors.T:
+            # Stable, and the photos come by id: ties stay in the order of their ids.
+            best = np.argsort(-scores, kind="stable")[:limit]
+            uris = tuple(found[row][1].uri for row in best)
+            results.append(Candidates(ids[best], uris, clusters[best], scores[best]))
+        return results
+
+    def scan(self, info: VersionInfo, batch_size: int = 1000) -> Iterator[GalleryRows]:
+        """All photos of a version at the time of the call, with their vectors.
+
+        Raises:
+            InvalidValue: ``batch_size`` is below 1.
+        """
+        if batch_size < 1:
+            raise InvalidValue(f"batch_size must be at least 1, not {batch_size}.")
+        with self._open():
+            photos = list(self._version(info).photos.values())
+        return (_rows(photos[start : start + batch_size]) for start in range(0, len(photos), batch_size))
+
+    def close(self) -> None:
+        """Forgets everything. Calling it twice is allowed."""
+        with self._lock:
+            self._galleries.clear()
+            self._closed = True
+
+    def __enter__(self) -> MemoryGalleryStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self) -> RLock:
+        if self._closed:
+            raise closed_store()
+        return self._lock
+
+    def _version(self, info: VersionInfo) -> _Version:
+        found = self._galleries.get(info.gallery, _Gallery()).versions.get(info.version)
+        if found is None or found.info != info:
+            raise unknown_version(info)
+        return found
+
+
+def _copy(table: ClusterTable) -> ClusterTable:
+    return ClusterTable(table.centroids.copy(), table.sizes.copy(), table.radii.copy(), table.exemplars)
+
+
+def _rows(photos: list[_Photo]) -> GalleryRows:
+    embeddings = Embeddings(tuple(photo.uri for photo in photos), np.array([photo.vector for photo in photos]))
+    return GalleryRows(embeddings, np.array([photo.cluster_id for photo in photos], dtype=np.int64))

@@ -1,0 +1,149 @@
+"""A gallery store in Milvus: embedded in a directory (Milvus Lite), or on a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sbka_milvus.store.catalogue import Catalogue
+from sbka_milvus.store.milvus_search import search_rows
+from sbka_milvus.store.partitions import DEFAULT_MAX_PARTITIONS, require_max_partitions
+from sbka_milvus.store.rows import count_rows, delete_rows, insert_rows, scan_rows
+from sbka_milvus.store.session import MilvusSession
+from sbka_milvus.store.versions import Versions
+from sbka_milvus.types import Candidates, ClusterTable, FloatArray, GalleryRows, IntArray, VersionInfo
+
+
+class MilvusGalleryStore:
+    """A :class:`~sbka_milvus.protocols.GalleryStore` in Milvus.
+
+    Threads may share it. A directory is open in one process at a time; stores of one process that name the same
+    directory share it, and the last one that is closed gives it back. Open a store after a fork, not before it.
+
+    Args:
+        uri: a directory, which is created where there is none, or ``http://`` or ``https://`` of a server.
+        token: of the server, ``user:password`` or an API key.
+        db_name: the server's database; empty for the default one.
+        timeout_s: the longest one request may take, in seconds; loading a version may take minutes.
+        max_partitions: versions with more clusters than this group them into super-cluster partitions.
+
+    Raises:
+        InvalidValue: An argument cannot be used.
+        StoreUnavailable: The server cannot be reached, or another process has the directory open.
+        StoreError: The server or directory refuses for another reason.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        token: str = "",
+        db_name: str = "",
+        timeout_s: float = 10.0,
+        max_partitions: int = DEFAULT_MAX_PARTITIONS,
+    ) -> None:
+        require_max_partitions(max_partitions)
+        self._session = MilvusSession(uri, token, db_name, timeout_s)
+        self._catalogue = Catalogue(self._session)
+        self._versions = Versions(self._session, self._catalogue, max_partitions)
+
+    def create_version(self, gallery: str, fingerprint: str, table: ClusterTable) -> VersionInfo:
+        """A new empty version, numbered one above the highest, with its clusters and cluster partitions.
+
+        On Milvus Lite this first drops what an interrupted call has left; on a server, where another process may
+        be at work, :meth:`drop_leftovers` does it when told to.
+
+        Raises:
+            InvalidValue: The gallery's name, the fingerprint or the table cannot be stored.
+            StoreError: Milvus refuses; what was made so far is dropped again.
+        """
+        return self._versions.create(gallery, fingerprint, table)
+
+    def insert(self, info: VersionInfo, rows: GalleryRows) -> None:
+        """Adds photos and returns when Milvus has acknowledged them; those that are already there are replaced.
+
+        Rows of a photo that changed its cluster must not be sent: the old row would stay. Where it fails, some of
+        the rows are there, and inserting all of them again is right.
+
+        Raises:
+            InvalidValue: The rows do not fit the version.
+        """
+        insert_rows(self._session, self._catalogue.open(info), rows)
+
+    def promote(self, info: VersionInfo) -> None:
+        """Serves this version from now on: the alias switches in one step."""
+        self._versions.promote(info)
+
+    def drop_version(self, info: VersionInfo) -> None:
+        """Removes a version.
+
+        Raises:
+            StoreError: It is being served.
+        """
+        self._versions.drop(info)
+
+    def drop_leftovers(self, gallery: str) -> list[str]:
+        """Drops what interrupted calls have left of a gallery.
+
+        Not to be called while another process is making a version of the same gallery.
+
+        Returns:
+            The names of the dropped collections.
+        """
+        return self._versions.drop_leftovers(gallery)
+
+    def delete(self, info: VersionInfo, ids: IntArray) -> None:
+        """Removes photos by id; ids that are not there are ignored."""
+        delete_rows(self._session, self._catalogue.open(info), ids)
+
+    def versions(self, gallery: str) -> list[VersionInfo]:
+        """All complete versions, oldest first; empty where the gallery is unknown."""
+        return self._catalogue.versions(gallery)
+
+    def served(self, gallery: str) -> VersionInfo:
+        """The version that is served.
+
+        Raises:
+            CollectionMissing: None is.
+        """
+        return self._catalogue.served(gallery)
+
+    def count(self, info: VersionInfo) -> int:
+        """How many photos a version holds, all acknowledged writes included."""
+        return count_rows(self._session, self._catalogue.open(info))
+
+    def clusters(self, info: VersionInfo) -> ClusterTable:
+        """The clusters as they were given to :meth:`create_version`."""
+        return self._catalogue.clusters(info)
+
+    def search(self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int) -> list[Candidates]:
+        """For each query the photos of the named clusters with the highest member scores, ties by id.
+
+        Where more photos tie at the limit than fit, Milvus chooses which of them it returns.
+
+        Args:
+            queries: shape (Q, D), float32, unit rows.
+            cluster_ids: shape (P,), int64: clusters to look into. None of them: no candidates.
+            limit: 1 to :data:`~sbka_milvus.store.limits.MAX_LIMIT`.
+
+        Raises:
+            InvalidValue: An argument is out of its range.
+        """
+        return search_rows(self._session, self._catalogue.open(info), queries, cluster_ids, limit)
+
+    def scan(self, info: VersionInfo, batch_size: int = 1000) -> Iterator[GalleryRows]:
+        """All photos of a version with their vectors, at most ``batch_size`` at a time.
+
+        Raises:
+            InvalidValue: ``batch_size`` is below 1.
+        """
+        return scan_rows(self._session, self._catalogue.open(info), batch_size)
+
+    def close(self) -> None:
+        """Gives back the connection and, with the last store of a directory, its lock. Twice is allowed."""
+        self._session.close()
+
+    def __enter__(self) -> MilvusGalleryStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

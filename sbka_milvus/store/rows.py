@@ -1,0 +1,104 @@
+"""Photos of a version in Milvus: written, deleted, counted and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from sbka_milvus.errors import InvalidValue
+from sbka_milvus.store.catalogue import OpenVersion
+from sbka_milvus.store.limits import require_rows
+from sbka_milvus.store.pages import PAGE_BYTES, Record, page_rows, read_pages
+from sbka_milvus.store.session import Session
+from sbka_milvus.store.uris import decode_uri, encode_uri
+from sbka_milvus.types import Embeddings, GalleryRows, IntArray
+
+_IDS_PER_DELETE = 1000
+"""An id takes up to 19 digits in the filter that a delete is sent as."""
+
+_URI_BYTES = 128
+_FIXED_BYTES = 32
+
+
+def insert_rows(session: Session, version: OpenVersion, rows: GalleryRows) -> None:
+    """Writes photos into the partitions of their clusters; those that are already there are replaced.
+
+    By upsert, never by insert, which on a server makes a second row of an id. An upsert replaces within its partition
+    alone: a photo that went to another cluster would stay in the old one too, on Milvus Lite and on a server.
+
+    Where it fails, some of the rows are there; writing all of them again is right.
+
+    Raises:
+        InvalidValue: The rows do not fit the version.
+    """
+    ids = require_rows(version.info, rows)
+    names = np.array([version.layout.names[cluster] for cluster in rows.cluster_ids.tolist()])
+    for partition in version.layout.partitions if len(rows) else ():
+        members = np.flatnonzero(names == partition).tolist()
+        for batch in _batches(members, rows):
+            records = [
+                {
+                    "id": int(ids[row]),
+                    "uri": encode_uri(rows.embeddings.uris[row]),
+                    "cluster_id": int(rows.cluster_ids[row]),
+                    "vector": rows.embeddings.vectors[row],
+                }
+                for row in batch
+            ]
+            with session.writing:
+                session.call("upsert", version.photos, records, partition_name=partition)
+
+
+def delete_rows(session: Session, version: OpenVersion, ids: IntArray) -> None:
+    """Deletes photos by id; ids that are not there are ignored."""
+    for start in range(0, len(ids), _IDS_PER_DELETE):
+        with session.writing:
+            session.call("delete", version.photos, ids=ids[start : start + _IDS_PER_DELETE].tolist())
+
+
+def count_rows(session: Session, version: OpenVersion) -> int:
+    """How many photos there are, all acknowledged writes included."""
+    answer = session.call("query", version.photos, filter="", output_fields=["count(*)"], consistency_level="Strong")
+    return int(answer[0]["count(*)"])
+
+
+def scan_rows(session: Session, version: OpenVersion, batch_size: int) -> Iterator[GalleryRows]:
+    """All photos with their vectors, partition by partition.
+
+    Raises:
+        InvalidValue: ``batch_size`` is below 1.
+    """
+    if batch_size < 1:
+        raise InvalidValue(f"batch_size must be at least 1, not {batch_size}.")
+    return _scan(session, version, batch_size)
+
+
+def _scan(session: Session, version: OpenVersion, batch_size: int) -> Iterator[GalleryRows]:
+    page = page_rows(4 * version.info.dim + _URI_BYTES + _FIXED_BYTES)
+    for partition in version.layout.partitions:
+        fields = ["id", "uri", "cluster_id", "vector"]
+        for records in read_pages(session, version.photos, fields, page, partition):
+            for start in range(0, len(records), batch_size):
+                yield _read(records[start : start + batch_size])
+
+
+def _read(records: list[Record]) -> GalleryRows:
+    vectors = np.array([record["vector"] for record in records], dtype=np.float32)
+    embeddings = Embeddings(tuple(decode_uri(record["uri"]) for record in records), vectors)
+    return GalleryRows(embeddings, np.array([record["cluster_id"] for record in records], dtype=np.int64))
+
+
+def _batches(members: list[int], rows: GalleryRows) -> Iterator[list[int]]:
+    """Members in runs that fit into one message each."""
+    batch: list[int] = []
+    size = 0
+    for row in members:
+        needs = 4 * rows.embeddings.dim + len(encode_uri(rows.embeddings.uris[row]).encode()) + _FIXED_BYTES
+        if batch and size + needs > PAGE_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += needs
+    if batch:
+        yield batch

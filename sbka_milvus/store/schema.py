@@ -1,0 +1,158 @@
+"""The two collections of a version, and the properties that say what it is.
+
+What a version says of itself is kept in properties: Milvus Lite drops descriptions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pymilvus import DataType, MilvusClient
+
+from sbka_milvus.errors import InvalidValue, StoreError
+from sbka_milvus.store.limits import MAX_TEXT_BYTES, MAX_URI_BYTES
+from sbka_milvus.store.partitions import PartitionLayout
+from sbka_milvus.store.uris import decode_uri, encode_uri
+from sbka_milvus.types import ClusterTable, VersionInfo
+
+FORMAT = "1"
+
+COMPLETE = "sbka.complete"
+"""The commit mark of a version: "1" is set last of all, and taken away before anything is dropped."""
+
+_FORMAT = "sbka.format"
+_FINGERPRINT = "sbka.fingerprint"
+_DIM = "sbka.dim"
+_N_CLUSTERS = "sbka.n_clusters"
+_GROUPED = "sbka.grouped"
+_TOKEN = "sbka.token"
+
+
+def photos_schema(dim: int) -> Any:
+    """The fields of a photos collection: id, uri, cluster_id, vector (float32)."""
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("uri", DataType.VARCHAR, max_length=MAX_URI_BYTES)
+    schema.add_field("cluster_id", DataType.INT64)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
+    return schema
+
+
+def clusters_schema(dim: int) -> Any:
+    """The fields of a clusters collection; the radius is in radians, the exemplars are a JSON list of encoded URIs."""
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("cluster_id", DataType.INT64, is_primary=True)
+    schema.add_field("centroid", DataType.FLOAT_VECTOR, dim=dim)
+    schema.add_field("size", DataType.INT64)
+    schema.add_field("radius", DataType.FLOAT)
+    schema.add_field("exemplars", DataType.VARCHAR, max_length=MAX_TEXT_BYTES)
+    schema.add_field("partition", DataType.VARCHAR, max_length=255)
+    return schema
+
+
+def index_params(field: str) -> Any:
+    """The index of a vector field: FLAT, by cosine.
+
+    FLAT because the partitions are what makes a search fast: Milvus Lite walks every row in scope before its index
+    is asked, so that HNSW and IVF save little there, and the few partitions of a search are small. And it is exact.
+    """
+    params = MilvusClient.prepare_index_params()
+    params.add_index(field, index_type="FLAT", metric_type="COSINE")
+    return params
+
+
+def version_properties(info: VersionInfo, layout: PartitionLayout, token: str) -> dict[str, str]:
+    """What a version's collections say of it from their first moment on.
+
+    Args:
+        token: tells this version from another one of the same number, made after this was dropped.
+    """
+    return {
+        _FORMAT: FORMAT,
+        _FINGERPRINT: info.fingerprint,
+        _DIM: str(info.dim),
+        _N_CLUSTERS: str(info.n_clusters),
+        _GROUPED: str(int(layout.is_grouped)),
+        _TOKEN: token,
+        COMPLETE: "0",
+    }
+
+
+def is_ours(properties: Mapping[str, str]) -> bool:
+    """Whether a collection was made here, and not by somebody who happened to name theirs alike."""
+    return _FORMAT in properties
+
+
+def is_complete(properties: Mapping[str, str]) -> bool:
+    """Whether a version's making came to its end."""
+    return is_ours(properties) and properties.get(COMPLETE) == "1"
+
+
+def read_info(gallery: str, version: int, properties: Mapping[str, str]) -> VersionInfo:
+    """What a complete version says of itself.
+
+    Raises:
+        StoreError: It was written by a newer release, or is damaged.
+    """
+    written = properties.get(_FORMAT)
+    if written != FORMAT:
+        raise StoreError(
+            f"Version {version} of gallery '{gallery}' has the format {written!r}, and this release reads {FORMAT!r}.",
+            "Upgrade sbka-milvus.",
+        )
+    try:
+        return VersionInfo(
+            gallery, version, properties[_FINGERPRINT], int(properties[_DIM]), int(properties[_N_CLUSTERS])
+        )
+    except (KeyError, ValueError) as error:
+        raise StoreError(
+            f"Version {version} of gallery '{gallery}' has damaged properties ({error}).", "Build a new version."
+        ) from error
+
+
+def read_layout_mark(properties: Mapping[str, str]) -> tuple[str, bool]:
+    """The token of a version, and whether clusters share partitions in it."""
+    return properties.get(_TOKEN, ""), properties.get(_GROUPED) == "1"
+
+
+def cluster_records(table: ClusterTable, layout: PartitionLayout) -> list[dict[str, Any]]:
+    """The rows of a clusters collection.
+
+    Raises:
+        InvalidValue: A cluster's exemplars do not fit.
+    """
+    return [
+        {
+            "cluster_id": cluster,
+            "centroid": table.centroids[cluster],
+            "size": int(table.sizes[cluster]),
+            "radius": float(table.radii[cluster]),
+            "exemplars": _exemplars_text(cluster, table.exemplars[cluster]),
+            "partition": layout.names[cluster],
+        }
+        for cluster in range(len(table))
+    ]
+
+
+def read_clusters(records: Sequence[Mapping[str, Any]]) -> ClusterTable:
+    """The clusters from their rows, which must be in the order of ``cluster_id``."""
+    return ClusterTable(
+        centroids=np.array([record["centroid"] for record in records], dtype=np.float32),
+        sizes=np.array([record["size"] for record in records], dtype=np.int64),
+        radii=np.array([record["radius"] for record in records], dtype=np.float32),
+        exemplars=tuple(tuple(decode_uri(uri) for uri in json.loads(record["exemplars"])) for record in records),
+    )
+
+
+def _exemplars_text(cluster: int, uris: tuple[str, ...]) -> str:
+    text = json.dumps([encode_uri(uri) for uri in uris], ensure_ascii=False)
+    size = len(text.encode())
+    if size > MAX_TEXT_BYTES:
+        raise InvalidValue(
+            f"The {len(uris)} exemplars of cluster {cluster} need {size} bytes: a store keeps {MAX_TEXT_BYTES}.",
+            "Keep fewer exemplars for each cluster.",
+        )
+    return text

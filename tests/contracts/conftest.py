@@ -1,0 +1,89 @@
+"""The stores that the contract holds for, and galleries to put into them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sbka_milvus.protocols import GalleryStore
+from sbka_milvus.store import MemoryGalleryStore, MilvusGalleryStore
+from sbka_milvus.types import Clustering, ClusterTable, Embeddings, FloatArray, GalleryRows, normalise
+
+
+@pytest.fixture(params=["memory", "milvus_lite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GalleryStore]:
+    """An empty store of each kind."""
+    opened: GalleryStore
+    if request.param == "memory":
+        opened = MemoryGalleryStore()
+    else:
+        # Few partitions, so that galleries of a handful of clusters already have super-cluster partitions.
+        opened = MilvusGalleryStore(str(tmp_path / "lite"), max_partitions=4)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def lite(tmp_path: Path) -> Iterator[Callable[..., MilvusGalleryStore]]:
+    """Opens stores in one directory, and closes them."""
+    opened = []
+
+    def open_store(**options: int) -> MilvusGalleryStore:
+        opened.append(MilvusGalleryStore(str(tmp_path / "lite"), **options))
+        return opened[-1]
+
+    yield open_store
+    for one in opened:
+        one.close()
+
+
+class Gallery:
+    """Photos around random centroids: ``n`` of them, ``k`` clusters, ``dim`` dimensions."""
+
+    def __init__(self, n: int = 60, k: int = 3, dim: int = 8, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        centres = normalise(rng.normal(size=(k, dim)))
+        assignments = np.arange(n, dtype=np.int64) % k
+        vectors = normalise(centres[assignments] + 0.5 * rng.normal(size=(n, dim)) / np.sqrt(dim))
+        uris = tuple(f"photos/{seed}/{number:05d}.jpg" for number in range(n))
+        centroids = normalise(np.stack([vectors[assignments == cluster].mean(axis=0) for cluster in range(k)]))
+        cosines = [vectors[assignments == cluster] @ centroids[cluster] for cluster in range(k)]
+        table = ClusterTable(
+            centroids=centroids,
+            sizes=np.bincount(assignments, minlength=k).astype(np.int64),
+            radii=np.array([np.arccos(cosine.min()) for cosine in cosines], dtype=np.float32),
+            exemplars=tuple(tuple(uris[row] for row in np.flatnonzero(assignments == c)[:2]) for c in range(k)),
+        )
+        self.embeddings = Embeddings(uris, vectors)
+        self.clustering = Clustering(table, assignments)
+
+    @property
+    def table(self) -> ClusterTable:
+        return self.clustering.table
+
+    @property
+    def rows(self) -> GalleryRows:
+        return GalleryRows(self.embeddings, self.clustering.assignments)
+
+    def part(self, rows: slice) -> GalleryRows:
+        embeddings = Embeddings(self.embeddings.uris[rows], self.embeddings.vectors[rows])
+        return GalleryRows(embeddings, self.clustering.assignments[rows])
+
+    def probes(self, n: int, seed: int = 1) -> FloatArray:
+        """shape (n, dim): unit vectors near random photos."""
+        rng = np.random.default_rng(seed)
+        near = self.embeddings.vectors[rng.integers(len(self.embeddings), size=n)]
+        return normalise(near + 0.3 * rng.normal(size=near.shape) / np.sqrt(near.shape[1]))
+
+
+@pytest.fixture(scope="session")
+def make_gallery() -> type[Gallery]:
+    return Gallery
+
+
+@pytest.fixture(scope="session")
+def small() -> Gallery:
+    return Gallery()

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from sbka_milvus import store
+from sbka_milvus.errors import InvalidValue, StoreError, StoreUnavailable
+from sbka_milvus.store import MilvusGalleryStore
+from sbka_milvus.store.session import MilvusSession, is_server
+
+
+@pytest.mark.parametrize("uri", ["http://milvus:19530", "HTTPS://in01.example", "https://user:pw@host/db"])
+def test_servers(uri):
+    assert is_server(uri)
+
+
+@pytest.mark.parametrize("uri", ["gallery", "/data/gallery.db", "./http", "~/gallery", "C:/gallery"])
+def test_directories(uri):
+    assert not is_server(uri)
+
+
+@pytest.mark.parametrize("uri", ["", "  ", "tcp://milvus:19530", "s3://bucket", "file:///tmp/x"])
+def test_neither(uri):
+    with pytest.raises(InvalidValue, match="names no Milvus"):
+        MilvusGalleryStore(uri)
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, float("nan")])
+def test_a_timeout_must_be_above_zero(tmp_path, timeout_s):
+    with pytest.raises(InvalidValue, match="timeout_s"):
+        MilvusGalleryStore(str(tmp_path / "lite"), timeout_s=timeout_s)
+
+
+def test_the_number_of_partitions_is_checked_before_anything_is_opened(tmp_path):
+    with pytest.raises(InvalidValue, match="max_partitions"):
+        MilvusGalleryStore(str(tmp_path / "lite"), max_partitions=1024)
+    assert not (tmp_path / "lite").exists()
+
+
+def test_a_server_that_is_not_there_is_named():
+    with pytest.raises(StoreUnavailable) as caught:
+        MilvusGalleryStore("http://127.0.0.1:9", timeout_s=1.0)
+    assert "http://127.0.0.1:9" in caught.value.problem and caught.value.remedy
+
+
+def test_a_server_that_went_away_is_noticed(tmp_path):
+    session = MilvusSession(str(tmp_path / "lite"), "", "", 1.0)
+    through = MilvusSession(session._directory.address, "", "", 1.0)
+    assert not through.is_lite and through.call("list_collections") == []
+    session.close()
+    with pytest.raises(StoreUnavailable):
+        through.call("list_collections")
+    through.close()
+
+
+def test_what_milvus_refuses_is_translated(tmp_path):
+    with MilvusGalleryStore(str(tmp_path / "lite")) as opened, pytest.raises(StoreError, match=str(tmp_path)):
+        opened._session.call("create_alias", "nothing", "alias")
+    with pytest.raises(StoreError, match="closed"):
+        opened.versions("cats")
+
+
+def test_the_directory_is_made_with_its_parents(tmp_path):
+    MilvusGalleryStore(str(tmp_path / "a/b c/ü")).close()
+    assert (tmp_path / "a/b c/ü/collections").is_dir()
+
+
+def test_the_public_names_are_there():
+    assert store.__all__ == ["MAX_LIMIT", "MemoryGalleryStore", "MilvusGalleryStore", "require_gallery_name"]
+    assert all(getattr(store, name) for name in store.__all__)
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = store.nonsense
+
+
+def test_the_package_loads_nothing_heavy():
+    script = (
+        "import sys, sbka_milvus.store; from sbka_milvus.store import MemoryGalleryStore;"
+        "print([name for name in ('pymilvus', 'milvus_lite', 'grpc', 'faiss', 'torch') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"
