@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from functools import cache
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sbka_milvus.errors import SettingsError
 
 
-class MilvusSettings(BaseModel):
+class _Group(BaseModel):
+    # A mistyped name of ours is refused; one without the two underscores may be anybody's.
+    model_config = ConfigDict(extra="forbid")
+
+
+class MilvusSettings(_Group):
     """Where the vectors are kept."""
 
     uri: str = Field(default="", description="Address of a Milvus server; empty: the Milvus embedded in the gallery.")
     token: SecretStr = Field(default=SecretStr(""), description="Token of the server, user:password or an API key.")
     db_name: str = Field(default="", description="Database of the server; empty: its default.")
-    timeout_s: float = Field(default=30.0, gt=0, description="Seconds that one call to Milvus may take.")
+    timeout_s: float = Field(
+        default=30.0, gt=0, allow_inf_nan=False, description="Seconds that one call to Milvus may take."
+    )
     max_partitions: int = Field(
         default=256, ge=1, le=1024, description="Cluster partitions of a gallery; more clusters share partitions."
     )
 
 
-class SearchSettings(BaseModel):
+class SearchSettings(_Group):
     """How sketches are matched."""
 
     k: int = Field(default=10, ge=1, description="Hits of a search.")
@@ -32,7 +39,7 @@ class SearchSettings(BaseModel):
     )
 
 
-class IngestSettings(BaseModel):
+class IngestSettings(_Group):
     """How photos are embedded and indexed."""
 
     batch_size: int = Field(default=32, ge=1, description="Pictures encoded at once.")
@@ -71,7 +78,13 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         variable = "SBKA_" + "__".join(str(part) for part in first["loc"]).upper()
-        given = "" if isinstance(first.get("input"), dict) else f" {first.get('input')!r}"
+        if first["type"] == "extra_forbidden":
+            raise SettingsError(
+                f"{variable} is no setting.", "Correct its name; .env.example lists them all."
+            ) from error
+        # A token is never shown.
+        hidden = isinstance(first.get("input"), dict) or first["loc"][-1] == "token"
+        given = "" if hidden else f" {first.get('input')!r}"
         raise SettingsError(
             f"{variable} cannot be{given}: {first['msg']}.", "Change it in the environment or in .env."
         ) from error

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from sbka_milvus.cli import demo, evaluate, ingest, model, search, train
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
 
+
+class _Interrupted(Exception):
+    """Ctrl-C, in a form that Typer does not turn into its own "Aborted"."""
+
+
+class _Group(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise _Interrupted from stop
+
+
 app = typer.Typer(
     name="sbka",
+    cls=_Group,
     help="Draw a sketch, find the photos: zero-shot sketch-to-photo search for Milvus.",
     epilog="Exit codes: 0 done, 1 an error that names its remedy, 2 wrong usage, "
     "3 done but files were quarantined (with --strict), 130 interrupted.",
@@ -60,7 +77,7 @@ def main() -> None:
             raise
         err.print(f"[bold red]Error:[/bold red] {_escape(printable(error))}", highlight=False)
         sys.exit(EXIT_ERROR)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, _Interrupted):
         err.print("\nStopped. Finished work is kept: run the same command again to go on.", highlight=False)
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:

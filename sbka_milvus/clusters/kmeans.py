@@ -13,7 +13,7 @@ from sbka_milvus.types import Clustering, ClusterTable, Embeddings, FloatArray, 
 N_EXEMPLARS = 4
 _ITERATIONS = 25
 _MAX_POINTS_PER_CENTROID = 1024
-_BLOCK = 65_536
+_SCORES_PER_BLOCK = 16_777_216  # 64 MB of float32
 
 
 def fit_clusters(embeddings: Embeddings, n_clusters: int, *, seed: int = 0) -> Clustering:
@@ -51,7 +51,10 @@ def _kmeans(vectors: FloatArray, n_clusters: int, seed: int) -> FloatArray:
         max_points_per_centroid=_MAX_POINTS_PER_CENTROID,
     )
     kmeans.train(np.ascontiguousarray(vectors))
-    return normalise(np.asarray(kmeans.centroids))
+    centroids = np.array(kmeans.centroids)
+    # Photos that point in opposite directions have a mean of zero, which is no direction: one of them stands for it.
+    centroids[np.linalg.norm(centroids, axis=1) == 0] = vectors[0]
+    return normalise(centroids)
 
 
 def assign_clusters(vectors: FloatArray, centroids: FloatArray) -> IntArray:
@@ -71,9 +74,8 @@ def assign_clusters(vectors: FloatArray, centroids: FloatArray) -> IntArray:
     require_unit_rows(centroids, "centroids")
     if vectors.shape[1] != centroids.shape[1] or len(centroids) == 0:
         raise InvalidValue(f"Vectors of shape {vectors.shape} do not fit centroids of shape {centroids.shape}.")
-    blocks = [
-        np.argmax(vectors[start : start + _BLOCK] @ centroids.T, axis=1) for start in range(0, len(vectors), _BLOCK)
-    ]
+    step = max(1, _SCORES_PER_BLOCK // len(centroids))
+    blocks = [np.argmax(vectors[start : start + step] @ centroids.T, axis=1) for start in range(0, len(vectors), step)]
     return np.concatenate(blocks).astype(np.int64) if blocks else np.empty(0, dtype=np.int64)
 
 

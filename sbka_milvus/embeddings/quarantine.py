@@ -31,13 +31,20 @@ def read_quarantine(path: Path) -> list[QuarantinedFile]:
         GalleryError: The list is damaged.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        return [_parse(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except FileNotFoundError:
         return []
-    try:
-        return [QuarantinedFile(**json.loads(line)) for line in lines]
-    except (ValueError, TypeError) as error:
-        raise GalleryError(f"The quarantine list {path} is damaged.", "Delete it and ingest again.") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise GalleryError(
+            f"The quarantine list {path} is damaged or unreadable: {error}.", "Delete it and ingest again."
+        ) from error
+
+
+def _parse(line: str) -> QuarantinedFile:
+    file = QuarantinedFile(**json.loads(line))
+    if not (isinstance(file.uri, str) and isinstance(file.reason, str)):
+        raise TypeError("a line holds something else than texts")
+    return file
 
 
 def write_quarantine(path: Path, files: Iterable[QuarantinedFile]) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sbka_milvus.embeddings.records import PhotoRecords
-from sbka_milvus.errors import EncoderMismatch, GalleryError
+from sbka_milvus.errors import EncoderMismatch, GalleryError, InvalidValue
 from sbka_milvus.files import replacing
 from sbka_milvus.types import Embeddings
 
@@ -21,6 +21,7 @@ _NAME = re.compile(r"photos-(\d{6,})-[0-9a-f]{8}\.parquet")
 _FINGERPRINT = b"sbka.fingerprint"
 _FORMAT = b"sbka.format"
 _FORMAT_VERSION = b"1"
+_KNOWN_COLUMNS = ("uri", "size", "mtime_ns")
 
 
 def list_shards(folder: Path) -> list[Path]:
@@ -48,7 +49,8 @@ def write_shard(folder: Path, records: PhotoRecords, fingerprint: str) -> Path:
     table = _to_table(records).replace_schema_metadata({_FINGERPRINT: fingerprint.encode(), _FORMAT: _FORMAT_VERSION})
     with replacing(path) as file:
         # Vectors hardly compress and dictionaries only cost time on them.
-        pq.write_table(table, file, compression="zstd", use_dictionary=False)
+        # Without checksums a flipped bit would go unseen in most vectors.
+        pq.write_table(table, file, compression="zstd", use_dictionary=False, write_page_checksum=True)
     return path
 
 
@@ -60,14 +62,14 @@ def read_records(folder: Path, fingerprint: str) -> Iterator[PhotoRecords]:
         GalleryError: A shard is damaged.
     """
     for path in list_shards(folder):
-        table = _read(path, None)
+        table = _read(path)
         found = (table.schema.metadata or {}).get(_FINGERPRINT, b"").decode()
         if found != fingerprint:
             raise EncoderMismatch(
                 f"The shard {path} was made with the model {found or 'unknown'}, not {fingerprint}.",
                 "Ingest with the gallery's own model, or into a new gallery folder.",
             )
-        yield _from_table(table)
+        yield _from_table(table, path)
 
 
 def read_embeddings(folder: Path, fingerprint: str) -> Embeddings | None:
@@ -95,20 +97,35 @@ def read_known(folder: Path) -> Mapping[str, tuple[int, int]]:
     """
     known: dict[str, tuple[int, int]] = {}
     for path in list_shards(folder):
-        table = _read(path, ["uri", "size", "mtime_ns"])
-        columns = (table[name].to_pylist() for name in ("uri", "size", "mtime_ns"))
-        known.update({_decode(uri): (size, mtime) for uri, size, mtime in zip(*columns, strict=True)})
+        table = _read(path, list(_KNOWN_COLUMNS))
+        try:
+            uris, sizes, mtimes = (table[name].to_pylist() for name in _KNOWN_COLUMNS)
+            known.update({_decode(uri): (size, mtime) for uri, size, mtime in zip(uris, sizes, mtimes, strict=True)})
+        except (KeyError, AttributeError) as error:
+            raise _damaged(path, error) from error
     return known
 
 
-def _read(path: Path, columns: list[str] | None) -> Any:
+def _read(path: Path, columns: list[str] | None = None) -> Any:
     try:
-        return pq.read_table(path, columns=columns)
+        table = pq.read_table(path, columns=columns, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from error
+    written = (table.schema.metadata or {}).get(_FORMAT, _FORMAT_VERSION)
+    if written != _FORMAT_VERSION:
         raise GalleryError(
-            f"The shard {path} is damaged or unreadable: {error}.",
-            "Move it away and run `sbka ingest` again: the photos it held are embedded anew.",
-        ) from error
+            f"The shard {path} has format {written.decode(errors='replace')}; "
+            f"this version reads {_FORMAT_VERSION.decode()}.",
+            "Upgrade sbka-milvus.",
+        )
+    return table
+
+
+def _damaged(path: Path, error: Exception) -> GalleryError:
+    return GalleryError(
+        f"The shard {path} is damaged or unreadable: {error}.",
+        "Move it away and run `sbka ingest` again: the photos it held are embedded anew.",
+    )
 
 
 def _to_table(records: PhotoRecords) -> Any:
@@ -126,19 +143,22 @@ def _to_table(records: PhotoRecords) -> Any:
     )
 
 
-def _from_table(table: Any) -> PhotoRecords:
+def _from_table(table: Any, path: Path) -> PhotoRecords:
     table = table.combine_chunks()
-    vectors = table["vector"].combine_chunks()
-    dim = vectors.type.list_size
-    return PhotoRecords(
-        uris=tuple(_decode(uri) for uri in table["uri"].to_pylist()),
-        content_hashes=tuple(table["content_hash"].to_pylist()),
-        sizes=table["size"].to_numpy(),
-        mtimes_ns=table["mtime_ns"].to_numpy(),
-        widths=table["width"].to_numpy(),
-        heights=table["height"].to_numpy(),
-        vectors=vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim).astype(np.float32, copy=False),
-    )
+    try:
+        vectors = table["vector"].combine_chunks()
+        dim = vectors.type.list_size
+        return PhotoRecords(
+            uris=tuple(_decode(uri) for uri in table["uri"].to_pylist()),
+            content_hashes=tuple(table["content_hash"].to_pylist()),
+            sizes=table["size"].to_numpy(),
+            mtimes_ns=table["mtime_ns"].to_numpy(),
+            widths=table["width"].to_numpy(),
+            heights=table["height"].to_numpy(),
+            vectors=vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim).astype(np.float32, copy=False),
+        )
+    except (KeyError, AttributeError, InvalidValue) as error:
+        raise _damaged(path, error) from error
 
 
 def _encode(uri: str) -> bytes:

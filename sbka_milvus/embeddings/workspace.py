@@ -12,6 +12,7 @@ from sbka_milvus.files import replacing
 
 _MANIFEST = "gallery.json"
 _FORMAT_VERSION = 1
+_MAX_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,10 @@ class Gallery:
     @staticmethod
     def exists(root: Path) -> bool:
         """Whether a folder is a gallery."""
-        return (root / _MANIFEST).is_file()
+        try:
+            return (root / _MANIFEST).is_file()
+        except OSError:
+            return False
 
     @classmethod
     def open(cls, root: Path) -> Gallery:
@@ -82,7 +86,7 @@ class Gallery:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             version, name, fingerprint = content["format_version"], content["name"], content["fingerprint"]
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise GalleryError(
                 f"{root} is no gallery: it has no {_MANIFEST}.", f"Make one with `sbka ingest PHOTOS --gallery {root}`."
             ) from error
@@ -100,9 +104,10 @@ class Gallery:
 
         Raises:
             EncoderMismatch: The gallery belongs to another model.
-            GalleryError: The folder holds something else, or cannot be written.
+            GalleryError: The folder holds something else, or cannot be looked into.
+            OutputError: The folder cannot be written.
         """
-        if cls.exists(root):
+        if _is_taken(root):
             gallery = cls.open(root)
             if gallery.fingerprint != fingerprint:
                 raise EncoderMismatch(
@@ -111,11 +116,23 @@ class Gallery:
                     "Leave out --model to go on with the gallery's own, or ingest into a new folder.",
                 )
             return gallery
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise GalleryError(f"{root} holds other files and is no gallery.", "Name an empty or new folder.")
         gallery = cls(root, name or gallery_name(root), fingerprint)
         gallery.save()
         return gallery
+
+
+def _is_taken(root: Path) -> bool:
+    """Whether the folder is a gallery already; it may also be empty or not there, and nothing else."""
+    try:
+        if Gallery.exists(root):
+            return True
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise GalleryError(f"{root} holds other files and is no gallery.", "Name an empty or new folder.")
+    except OSError as error:
+        raise GalleryError(
+            f"{root} cannot be used as a gallery: {error.strerror}.", "Name another folder, or check its permissions."
+        ) from error
+    return False
 
 
 def gallery_name(root: Path) -> str:
@@ -124,5 +141,6 @@ def gallery_name(root: Path) -> str:
     >>> gallery_name(Path("/data/my photos 2024"))
     'my_photos_2024'
     """
-    cleaned = re.sub(r"\W+", "_", root.resolve().name, flags=re.ASCII).strip("_") or "gallery"
-    return cleaned if cleaned[0].isalpha() else f"g_{cleaned}"
+    # Not two underscores running: the store marks its versions with them.
+    cleaned = re.sub(r"[\W_]+", "_", root.resolve().name, flags=re.ASCII).strip("_") or "gallery"
+    return (cleaned if cleaned[0].isalpha() else f"g_{cleaned}")[:_MAX_NAME].rstrip("_")

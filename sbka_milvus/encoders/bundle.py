@@ -23,6 +23,8 @@ from sbka_milvus.errors import BundleError, SbkaError
 
 WEIGHTS_FILE = "model.safetensors"
 MANIFEST_FILE = "manifest.json"
+HISTORY_FILE = "history.jsonl"
+"""Epoch by epoch, beside the model; none where the model was not trained here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +67,48 @@ def save_bundle(backbone: Backbone, notes: BundleNotes, folder: Path) -> ModelBu
     Raises:
         BundleError: The folder holds something that is no bundle, or cannot be written.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST_FILE).is_file():
-        raise BundleError(f"{folder} holds other files and was left alone.", "Name an empty or new folder.")
+    check_target(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
             fresh = Path(temporary) / "bundle"
             fresh.mkdir()
             manifest = _write(backbone, notes, fresh)
-            if folder.exists():
-                folder.rename(Path(temporary) / "old")
-            fresh.rename(folder)
-    except OSError as error:
+            _exchange(folder, fresh, Path(temporary) / "old")
+    except (OSError, SafetensorError) as error:
         raise BundleError(
-            f"The model bundle {folder} cannot be written: {error.strerror}.", "Check space and permissions."
+            f"The model bundle {folder} cannot be written: {_reason(error)}.", "Check space and permissions."
         ) from error
     return ModelBundle(backbone.eval(), manifest, folder)
+
+
+def check_target(folder: Path) -> None:
+    """Refuses a folder that :func:`save_bundle` would refuse, so that hours of training need not end there.
+
+    Raises:
+        BundleError: The folder holds something that is no part of a bundle, or is a file.
+    """
+    try:
+        names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+    except OSError as error:
+        raise BundleError(f"{folder} cannot hold a model: {_reason(error)}.", "Name an empty or new folder.") from error
+    if names - {WEIGHTS_FILE, MANIFEST_FILE, HISTORY_FILE} or (names and MANIFEST_FILE not in names):
+        raise BundleError(f"{folder} holds other files and was left alone.", "Name an empty or new folder.")
+
+
+def _exchange(folder: Path, fresh: Path, old: Path) -> None:
+    if folder.exists():
+        folder.rename(old)
+    try:
+        fresh.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _write(backbone: Backbone, notes: BundleNotes, folder: Path) -> Manifest:
@@ -95,17 +123,25 @@ def _write(backbone: Backbone, notes: BundleNotes, folder: Path) -> Manifest:
         dim=backbone.feature_dim,
         classes=notes.classes,
         training=notes.training,
-        fingerprint=fingerprint(state, backbone.preprocessing, backbone.feature_dim),
+        fingerprint=fingerprint(backbone, state),
         weights_digest=_digest(folder / WEIGHTS_FILE),
     )
     (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return manifest
 
 
-def fingerprint(state: dict[str, torch.Tensor], preprocessing: Preprocessing, dim: int) -> str:
-    """16 hex digits that name what decides a vector: weights, preprocessing, dimension."""
+def fingerprint(backbone: Backbone, state: dict[str, torch.Tensor]) -> str:
+    """16 hex digits that name what decides a vector: architecture, weights, preprocessing, dimension.
+
+    Args:
+        backbone: its name counts without the tag, which says only where the weights came from.
+        state: the weights by name, on the CPU.
+    """
+    spec = backbone.spec
+    architecture = [spec.library, spec.model, backbone.options]
     digest = hashlib.blake2b(digest_size=8)
-    digest.update(json.dumps([preprocessing.to_dict(), dim], sort_keys=True).encode())
+    described = [architecture, backbone.preprocessing.to_dict(), backbone.feature_dim]
+    digest.update(json.dumps(described, sort_keys=True, default=str).encode())
     for name in sorted(state):
         value = state[name]
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -125,8 +161,10 @@ def read_manifest(folder: Path) -> Manifest:
         BundleError: There is no bundle, or its manifest is damaged or of another version.
     """
     path = folder / MANIFEST_FILE
+    content = b""
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        manifest = Manifest.model_validate_json(content)
     except FileNotFoundError as error:
         raise BundleError(
             f"{folder} is no model bundle: it has no {MANIFEST_FILE}.",
@@ -135,15 +173,30 @@ def read_manifest(folder: Path) -> Manifest:
     except OSError as error:
         raise BundleError(f"The model bundle {folder} cannot be read: {error.strerror}.", "Check the path.") from error
     except ValidationError as error:
+        _require_format(path, _stated_format(content))
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "its JSON"
         raise BundleError(f"{path} is damaged at {where}: {first['msg']}.", "Make the bundle again.") from error
-    if manifest.format_version != FORMAT_VERSION:
+    _require_format(path, manifest.format_version)
+    return manifest
+
+
+def _stated_format(content: bytes) -> object:
+    """A later format may have entries that this version cannot check, so its number is looked up on its own."""
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError):
+        return FORMAT_VERSION
+    version = values.get("format_version") if isinstance(values, dict) else None
+    return version if isinstance(version, int) else FORMAT_VERSION
+
+
+def _require_format(path: Path, version: object) -> None:
+    if version != FORMAT_VERSION:
         raise BundleError(
-            f"{path} has format {manifest.format_version}; this version reads {FORMAT_VERSION}.",
+            f"{path} has format {version}; this version reads {FORMAT_VERSION}.",
             "Upgrade sbka-milvus or make the bundle again.",
         )
-    return manifest
 
 
 def load_bundle(folder: Path) -> ModelBundle:
@@ -169,8 +222,7 @@ def load_bundle(folder: Path) -> ModelBundle:
 
 def _rebuild(manifest: Manifest, preprocessing: Preprocessing) -> Backbone:
     spec = BackboneSpec.parse(manifest.backbone)
-    size = preprocessing.size if spec.library == "open_clip" else None
-    request = BuildRequest(spec=spec, pretrained=False, size=size, options=manifest.options)
+    request = BuildRequest(spec=spec, pretrained=False, size=preprocessing.size, options=manifest.options)
     backbone = build_backbone(request).backbone
     backbone.preprocessing = preprocessing
     return backbone
@@ -194,7 +246,7 @@ def copy_bundle(source: Path, target: Path) -> None:
             fresh.rename(target)
     except OSError as error:
         raise BundleError(
-            f"The model {source} cannot be copied to {target}: {error.strerror}.", "Check space."
+            f"The model {source} cannot be copied to {target}: {_reason(error)}.", "Check space and permissions."
         ) from error
 
 

@@ -29,5 +29,7 @@ def explain_hub_failure(spec: BackboneSpec, error: Exception) -> BackboneError:
             "Either connect this machine to the network and run again, or fetch the file elsewhere and pass it: "
             f"sbka model import --backbone {spec.library}:{spec.model} --weights FILE -o model/",
         )
-    first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return BackboneError(f"{spec} cannot be built: {first_line}.", "Check its name and options.")
+    first_line = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+    return BackboneError(
+        f"{spec} cannot be built: {first_line}.", "Check its name and options, or pass a file of weights."
+    )

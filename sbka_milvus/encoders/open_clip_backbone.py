@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import warnings
 from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -16,7 +18,7 @@ from sbka_milvus.encoders.hub import explain_hub_failure
 from sbka_milvus.encoders.knowledge import KnowledgeHead
 from sbka_milvus.encoders.preprocessing import Preprocessing
 from sbka_milvus.encoders.spec import BackboneSpec
-from sbka_milvus.encoders.weights import read_weights
+from sbka_milvus.encoders.weights import TORCH_SUFFIXES, read_weights
 from sbka_milvus.errors import BackboneError
 
 TEXT_BATCH = 50
@@ -35,16 +37,19 @@ class OpenClipBackbone(Backbone):
 def build_open_clip(request: BuildRequest, *, with_knowledge: bool) -> BuiltBackbone:
     """Builds an open_clip backbone; see :func:`~sbka_milvus.encoders.backbones.build_backbone`.
 
-    A weights file may hold the whole CLIP model or, where no knowledge head is asked for, its image tower alone.
+    A weights file may hold the whole CLIP model, or its image tower alone: then there is no knowledge head.
     """
     spec = request.spec
-    config = open_clip.get_model_config(spec.model)
+    # get_model_config() would also fetch from a hub or read a folder where the name has a scheme such as "hf-hub:".
+    config = open_clip.get_model_config(spec.model) if spec.model in open_clip.list_models() else None
     if config is None:
-        family = spec.model.split("-")[0].lower()
-        close = ", ".join(name for name in open_clip.list_models() if name.lower().startswith(family))[:200]
-        raise BackboneError(f"open_clip knows no model {spec.model!r}.", f"Similar names: {close or 'none'}.")
+        close = ", ".join(get_close_matches(spec.model, open_clip.list_models(), n=5))
+        raise BackboneError(
+            f"open_clip knows no model {spec.model!r}.", f"Similar names: {close or 'run open_clip.list_models()'}."
+        )
     model = _create(request)
-    knowledge = _knowledge_head(model, spec) if with_knowledge and (request.weights or request.pretrained) else None
+    has_text = request.pretrained if request.weights is None else _load(model, request.weights, spec)
+    knowledge = _knowledge_head(model, spec) if with_knowledge and has_text else None
     visual: nn.Module = model.visual  # type: ignore[assignment]
     preprocessing = _preprocessing(visual, request)
     backbone = OpenClipBackbone(spec, visual, preprocessing, int(config["embed_dim"]), dict(request.options))
@@ -79,25 +84,30 @@ def _create(request: BuildRequest) -> nn.Module:
         raise BackboneError(f"open_clip cannot build {spec}: {error}.", "Check its options.") from error
     except Exception as error:
         raise explain_hub_failure(spec, error) from error
-    if request.weights is not None:
-        _load(model, request)
     return model
 
 
-def _load(model: nn.Module, request: BuildRequest) -> None:
-    assert request.weights is not None
-    state, _ = read_weights(request.weights)
+def _load(model: nn.Module, weights: Path, spec: BackboneSpec) -> bool:
+    """Loads a weights file; whether it filled the text tower too."""
+    state, _ = read_weights(weights)
+    if weights.suffix not in (".safetensors", *TORCH_SUFFIXES):
+        raise BackboneError(
+            f"The form of the weights file {weights} is not to be told from its name.", "Name it FILE.safetensors."
+        )
+    whole = any(name.startswith("visual.") for name in state)
     try:
-        if any(name.startswith("visual.") for name in state):
+        if whole:
             # open_clip's own loader also fits position embeddings to another input size.
-            open_clip.load_checkpoint(model, str(request.weights), strict=True, weights_only=True)
+            open_clip.load_checkpoint(model, str(weights), strict=True, weights_only=True)
         else:
             model.visual.load_state_dict(state, strict=True)  # type: ignore[union-attr]
-    except RuntimeError as error:
+    except (RuntimeError, LookupError, AttributeError, ValueError, AssertionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[-1].strip().rstrip(".")
         raise BackboneError(
-            f"The weights {request.weights} do not fit {request.spec}: {str(error).splitlines()[-1].strip()}.",
+            f"The weights {weights} do not fit {spec}: {reason}.",
             "Name the open_clip model that the file was made from.",
         ) from error
+    return whole
 
 
 def _knowledge_head(model: nn.Module, spec: BackboneSpec) -> KnowledgeHead:

@@ -61,6 +61,10 @@ def resolve_device(name: str) -> torch.device:
         raise SettingsError(f"There is no device {name!r}.", "Use auto, cpu, cuda or cuda:0.") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SettingsError(f"The device {name!r} is not usable here: torch sees no CUDA.", "Use auto or cpu.")
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, NotImplementedError, AssertionError, ImportError) as error:
+        raise SettingsError(f"The device {name!r} is not usable here.", "Use auto or cpu.") from error
     return device
 
 
@@ -81,7 +85,8 @@ def choose_precision(net: nn.Module, device: torch.device, size: int) -> Precisi
         best, best_time = FP32, float("inf")
         for candidate in candidates:
             vectors = candidate.run(net, pixels)
-            if torch.nn.functional.cosine_similarity(vectors, reference).min() < MIN_COSINE:
+            # Not "<": vectors that overflowed have a cosine of NaN, which must be refused too.
+            if not torch.nn.functional.cosine_similarity(vectors, reference).min() >= MIN_COSINE:
                 continue
             elapsed = _fastest(candidate, net, pixels)
             if elapsed < best_time:

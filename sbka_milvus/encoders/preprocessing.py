@@ -89,7 +89,7 @@ class Preprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a manifest."""
-        return asdict(self)
+        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:

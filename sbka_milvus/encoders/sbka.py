@@ -37,8 +37,11 @@ class SbkaStudent(nn.Module):
     def forward(self, pixels: torch.Tensor) -> StudentOutput:
         """Features and both logits of ``pixels``, shape (B, 3, S, S)."""
         feature = self.backbone(pixels)
-        flat = feature.float()
-        return StudentOutput(feature, self.seen_head(flat), None if self.knowledge is None else self.knowledge(flat))
+        # Softmaxes over a thousand classes need more digits than autocast's fast types have.
+        with torch.autocast(pixels.device.type, enabled=False):
+            flat = feature.float()
+            known = None if self.knowledge is None else self.knowledge(flat)
+            return StudentOutput(feature, self.seen_head(flat), known)
 
 
 class SbkaTeacher(nn.Module):
@@ -48,6 +51,7 @@ class SbkaTeacher(nn.Module):
         super().__init__()
         self.backbone = backbone.requires_grad_(False)
         self.knowledge = knowledge
+        self.train()
 
     def train(self, mode: bool = True) -> SbkaTeacher:
         """The backbone is fixed: its normalisation layers always use their stored statistics."""

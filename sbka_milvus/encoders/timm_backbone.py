@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -52,23 +53,40 @@ def build_timm(request: BuildRequest) -> BuiltBackbone:
             )
     net = _create(request, options, state)
     classifier = net.get_classifier()  # type: ignore[operator]
-    knowledge = KnowledgeHead.from_classifier(classifier) if _is_trained_head(request, state, classifier) else None
+    trained = request.pretrained if state is None else _classifier_rows(request.spec, state) is not None
+    knowledge = KnowledgeHead.from_classifier(classifier) if trained and isinstance(classifier, nn.Linear) else None
     dim = int(net.head_hidden_size if hasattr(net, "head_hidden_size") else net.num_features)  # type: ignore[arg-type]
     net.reset_classifier(0)  # type: ignore[operator]
     preprocessing = _preprocessing(net, request.size, overrides)
+    if request.size:
+        _set_input_size(net, request.spec, request.size)
     backbone = TimmBackbone(request.spec, net, preprocessing, dim, options)
     return BuiltBackbone(backbone, knowledge, tuple(notes))
 
 
-def _is_trained_head(request: BuildRequest, state: dict[str, torch.Tensor] | None, classifier: nn.Module) -> bool:
-    return isinstance(classifier, nn.Linear) and (state is not None or request.pretrained)
+def _set_input_size(net: nn.Module, spec: BackboneSpec, size: int) -> None:
+    """Transformers have positions for one input size, which timm resamples to another; then a look that it works."""
+    training = net.training
+    try:
+        if hasattr(net, "set_input_size"):
+            net.set_input_size(img_size=(size, size))  # type: ignore[operator]
+        with torch.inference_mode():
+            net.eval().forward_features(torch.zeros(1, 3, size, size))  # type: ignore[operator]
+    except (AssertionError, RuntimeError, ValueError, ZeroDivisionError) as error:
+        raise BackboneError(
+            f"{spec} cannot take an input of {size} px: {str(error).rstrip('.')}.",
+            "Choose a larger size, or a multiple of its patch or window size.",
+        ) from error
+    net.train(training)
 
 
 def _create(request: BuildRequest, options: dict[str, Any], state: dict[str, torch.Tensor] | None) -> nn.Module:
     spec = request.spec
     if not timm.is_model(spec.model):
-        close = ", ".join(timm.list_models(f"*{spec.model.split('_')[0]}*")[:5]) or "run timm.list_models()"
-        raise BackboneError(f"timm knows no model {spec.model!r}.", f"Similar names: {close}.")
+        close = ", ".join(get_close_matches(spec.model, timm.list_models(), n=5))
+        raise BackboneError(
+            f"timm knows no model {spec.model!r}.", f"Similar names: {close or 'run timm.list_models()'}."
+        )
     name = f"{spec.model}.{spec.tag}" if spec.tag else spec.model
     arguments = dict(options)
     if state is not None:
@@ -78,7 +96,9 @@ def _create(request: BuildRequest, options: dict[str, Any], state: dict[str, tor
     try:
         net: nn.Module = timm.create_model(name, pretrained=request.pretrained and state is None, **arguments)
     except (TypeError, ValueError) as error:
-        raise BackboneError(f"timm cannot build {spec} with {arguments}: {error}.", "Check its options.") from error
+        raise BackboneError(
+            f"timm cannot build {spec} with {arguments}: {str(error).rstrip('.')}.", "Check its tag and options."
+        ) from error
     except Exception as error:
         raise explain_hub_failure(spec, error) from error
     if state is not None:
@@ -119,7 +139,7 @@ def _is_tensorflow(spec: BackboneSpec, state: dict[str, torch.Tensor]) -> bool:
 
 def _options_from_metadata(metadata: dict[str, str]) -> dict[str, Any]:
     """Options that the file states of itself as ``timm = "name(key=value,...)"``: ``pad_type`` alone is taken."""
-    match = re.search(r"pad_type=(\w*)", metadata.get("timm", ""))
+    match = re.search(r"pad_type=['\"]?(\w+)", metadata.get("timm", ""))
     return {"pad_type": match.group(1)} if match else {}
 
 

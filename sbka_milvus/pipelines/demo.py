@@ -39,12 +39,12 @@ class DemoOptions:
         seed: of everything random.
     """
 
-    photos: int = 20
-    sketches: int = 16
+    photos: int = 40
+    sketches: int = 30
     picture_size: int = 128
     input_size: int = 64
-    pretrain_epochs: int = 8
-    epochs: int = 8
+    pretrain_epochs: int = 5
+    epochs: int = 6
     seed: int = 0
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import numpy as np
 
 from sbka_milvus.embeddings import Gallery, PhotoRecords, QuarantinedFile, read_quarantine, write_quarantine
 from sbka_milvus.embeddings.shards import read_known, write_shard
-from sbka_milvus.errors import ImageError
+from sbka_milvus.errors import EncoderMismatch, ImageError
 from sbka_milvus.images import DecodedPhoto, PhotoFile, find_photos, load_photo_file
 from sbka_milvus.progress import Advance, Progress
 from sbka_milvus.protocols import Encoder
@@ -59,10 +61,17 @@ def embed_photos(
     """Embeds the photos of ``sources`` that the gallery does not hold yet. Safe to stop and run again at any time.
 
     Raises:
+        EncoderMismatch: The encoder is not the gallery's.
         ImageError: A source does not exist or matches nothing.
-        GalleryError: A shard cannot be written or read.
+        GalleryError: A shard or the list of quarantined files is damaged.
+        OutputError: The disk is full or the folder cannot be written.
     """
     start = time.perf_counter()
+    if encoder.fingerprint != gallery.fingerprint:
+        raise EncoderMismatch(
+            f"The gallery {gallery.root} is embedded with the model {gallery.fingerprint}, not {encoder.fingerprint}.",
+            "Ingest with the gallery's own model, or into a new folder.",
+        )
     problems: dict[str, str] = {}
     with progress.stage("Finding photos") as advance:
         files = list(_counted(find_photos(sources, lambda path, why: problems.update({str(path): why})), advance))
@@ -77,7 +86,7 @@ def embed_photos(
                 # Also after Ctrl-C or a full disk: what was encoded need not be encoded again.
                 writer.flush()
     quarantined = tuple(QuarantinedFile(uri, why) for uri, why in sorted(problems.items()))
-    _update_quarantine(gallery, files, quarantined)
+    _update_quarantine(gallery, sources, files, quarantined)
     return EmbedReport(len(files), writer.written, len(files) - len(fresh), quarantined, time.perf_counter() - start)
 
 
@@ -95,8 +104,11 @@ def _embed(
     problems: dict[str, str],
     advance: Advance,
 ) -> None:
-    with ThreadPoolExecutor(options.decode_threads, thread_name_prefix="sbka-decode") as pool:
-        decoded = _decode_ahead(pool, files, options)
+    # Closed before the pool is: after Ctrl-C it would else decode all that waits.
+    with (
+        ThreadPoolExecutor(options.decode_threads, thread_name_prefix="sbka-decode") as pool,
+        closing(_decode_ahead(pool, files, options)) as decoded,
+    ):
         while batch := list(itertools.islice(decoded, options.batch_size)):
             photos = [photo for photo in batch if isinstance(photo, DecodedPhoto)]
             problems.update({failure.uri: failure.reason for failure in batch if isinstance(failure, QuarantinedFile)})
@@ -107,7 +119,7 @@ def _embed(
 
 def _decode_ahead(
     pool: ThreadPoolExecutor, files: Sequence[PhotoFile], options: EmbedOptions
-) -> Iterator[DecodedPhoto | QuarantinedFile]:
+) -> Generator[DecodedPhoto | QuarantinedFile, None, None]:
     """Decodes in order, at most a few batches ahead."""
     waiting: list[Future[DecodedPhoto | QuarantinedFile]] = []
     source = iter(files)
@@ -166,11 +178,19 @@ class _ShardBuffer:
         self._photos, self._vectors = [], []
 
 
-def _update_quarantine(gallery: Gallery, files: Sequence[PhotoFile], fresh: Sequence[QuarantinedFile]) -> None:
-    """Files of other sources stay listed; those of this run are listed anew."""
+def _update_quarantine(
+    gallery: Gallery, sources: Sequence[str | Path], files: Sequence[PhotoFile], fresh: Sequence[QuarantinedFile]
+) -> None:
+    """Files of other sources stay listed while they are there; those of this run are listed anew."""
     seen = {file.uri for file in files}
-    listed: Mapping[str, QuarantinedFile] = {file.uri: file for file in read_quarantine(gallery.quarantine_file)}
-    kept = {uri: file for uri, file in listed.items() if uri not in seen}
+    # Not resolved: files are named by the links as the user wrote them.
+    roots = [Path(os.path.abspath(source)) for source in sources]  # noqa: PTH100
+    listed = read_quarantine(gallery.quarantine_file)
+    kept = {file.uri: file for file in listed if file.uri not in seen and _is_elsewhere(Path(file.uri), roots)}
     kept.update({file.uri: file for file in fresh})
     if kept or listed:
         write_quarantine(gallery.quarantine_file, kept.values())
+
+
+def _is_elsewhere(path: Path, roots: Sequence[Path]) -> bool:
+    return os.path.lexists(path) and not any(path.is_relative_to(root) for root in roots)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from sbka_milvus.clusters import default_n_clusters, fit_clusters
-from sbka_milvus.errors import DatasetError, ImageError
+from sbka_milvus.errors import DatasetError, ImageError, StoreError
 from sbka_milvus.evaluation import (
     EvaluationReport,
     MethodScores,
@@ -22,6 +22,7 @@ from sbka_milvus.evaluation import (
     score_rankings,
 )
 from sbka_milvus.images import LabelledImage, Split, load_photo, load_sketch
+from sbka_milvus.images.datasets import name_key
 from sbka_milvus.progress import Progress
 from sbka_milvus.protocols import Encoder, GalleryStore
 from sbka_milvus.search import GallerySearcher, SearchOptions
@@ -88,6 +89,14 @@ def encode_images(
 ) -> LabelledVectors:
     """Encodes labelled pictures; those that cannot be used are left out and named in the notes.
 
+    Args:
+        images: the pictures.
+        encoder: what encodes them.
+        sketches: whether they are sketches, or photos.
+        size: side in pixels of the encoder's input: sketches are normalised to it, and photos decoded for it as ingest
+            does.
+        progress: what shows how far it is.
+
     Raises:
         DatasetError: None can be used.
     """
@@ -100,7 +109,9 @@ def encode_images(
             pictures = []
             for image in chunk:
                 try:
-                    pictures.append(load_sketch(image.path, size=size) if sketches else load_photo(image.path))
+                    pictures.append(
+                        load_sketch(image.path, size=size) if sketches else load_photo(image.path, target_size=size)
+                    )
                     used.append(image)
                 except ImageError as error:
                     notes.append(f"Left out: {error.problem}")
@@ -123,31 +134,41 @@ def evaluate_gallery(
     options: EvaluateOptions,
     progress: Progress,
 ) -> EvaluationReport:
-    """Scores a gallery's real search with all clusters probed. A photo's category is the name of its folder.
+    """Scores a gallery's real search with all clusters probed.
+
+    A photo's category is the name of its folder, which may differ from the split's in case, ' ', '_' and '-'.
 
     Raises:
         EncoderMismatch: The gallery belongs to another model.
         DatasetError: No sketch has a photo of its category in the gallery.
+        StoreError: The gallery was rebuilt meanwhile.
     """
     searcher = GallerySearcher(store, gallery)
     searcher.require_encoder(encoder.fingerprint)
     names: dict[str, int] = {}
+    spelling = {name_key(name): name for name in split.unseen}
 
     def label(uri: str) -> int:
-        return names.setdefault(Path(uri).parent.name, len(names))
+        folder = Path(uri).parent.name
+        return names.setdefault(spelling.get(name_key(folder), folder), len(names))
 
     count = searcher.count()
+    versions = set()
     one_to_one, one_to_many = [], []
     everything = SearchOptions(n_probe=None, cluster_weight=options.cluster_weight)
     with progress.stage("Searching", len(sketches.vectors), "sketches") as advance:
-        for start in range(0, len(sketches.vectors), _BATCH):
-            for result in searcher.search(sketches.vectors[start : start + _BATCH], count, everything):
-                labels = np.asarray([label(hit.uri) for hit in result], dtype=np.int64)
-                members = np.asarray([hit.member_score for hit in result])
-                ids = np.asarray([hit.photo_id for hit in result])
-                one_to_many.append(labels)
-                one_to_one.append(labels[np.lexsort((ids, -members))])
-                advance(1)
+        # One at a time: each result holds the whole gallery.
+        for row in range(len(sketches.vectors)):
+            result = searcher.search(sketches.vectors[row : row + 1], count, everything)[0]
+            versions.add(result.version)
+            labels = np.asarray([label(hit.uri) for hit in result], dtype=np.int64)
+            members = np.asarray([hit.member_score for hit in result])
+            ids = np.asarray([hit.photo_id for hit in result])
+            one_to_many.append(labels)
+            one_to_one.append(labels[np.lexsort((ids, -members))])
+            advance(1)
+    if len(versions) > 1 or {len(labels) for labels in one_to_many} != {count}:
+        raise StoreError(f"The gallery {gallery!r} changed while it was evaluated.", "Evaluate it again.")
     rankings = Rankings(np.stack(one_to_one), np.stack(one_to_many), searcher.n_clusters)
     return make_report(rankings, names, sketches, split, encoder.fingerprint, options)
 
@@ -161,7 +182,8 @@ def evaluate_vectors(
         DatasetError: No sketch has a photo of its category.
     """
     rankings, names = rank_vectors(photos, sketches, options)
-    return make_report(rankings, names, sketches, split, fingerprint, options)
+    noted = replace(sketches, notes=(*photos.notes, *sketches.notes))
+    return make_report(rankings, names, noted, split, fingerprint, options)
 
 
 def rank_vectors(

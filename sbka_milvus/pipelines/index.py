@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,25 +60,36 @@ def build_index(gallery: Gallery, store: GalleryStore, options: IndexOptions, pr
     """Brings the served version of a gallery up to its shards; searches go on undisturbed until the switch.
 
     Raises:
-        GalleryError: The gallery holds no photos.
+        GalleryError: The gallery holds no photos, or a shard is damaged.
+        EncoderMismatch: A shard was made by another encoder.
+        OutputError: The gallery's folder cannot be written.
         StoreError: Milvus refused, or does not hold what was sent.
     """
     start = time.perf_counter()
     state = _source_state(gallery, options)
     served = _served(gallery, store)
-    if served is not None and _recorded_state(gallery) == {"version": served.version, "source": state}:
-        return IndexReport(served.version, store.count(served), served.n_clusters, False, time.perf_counter() - start)
+    if served is not None and served.fingerprint == gallery.fingerprint:
+        # The count is compared too: the store may be another one than last time, or have lost photos.
+        count = store.count(served)
+        if _recorded_state(gallery) == {"version": served.version, "source": state, "photos": count}:
+            return IndexReport(served.version, count, served.n_clusters, False, time.perf_counter() - start)
     embeddings = read_embeddings(gallery.shard_folder, gallery.fingerprint)
     if embeddings is None:
         raise GalleryError(f"The gallery {gallery.root} holds no photos.", "Ingest a folder that holds some.")
     with progress.stage("Clustering"):
         clustering = _cluster(embeddings, options)
     info = store.create_version(gallery.name, gallery.fingerprint, clustering.table)
-    _insert(store, info, embeddings, clustering, progress)
-    _verify(store, info, len(embeddings))
+    try:
+        _insert(store, info, embeddings, clustering, progress)
+        _verify(store, info, len(embeddings))
+    except BaseException:
+        # Also after Ctrl-C: a part of a version must not be kept for a rollback.
+        with suppress(StoreError):
+            store.drop_version(info)
+        raise
     store.promote(info)
-    _record_state(gallery, info.version, state)
-    _drop_old(store, gallery.name, info, options.keep_versions)
+    _record_state(gallery, {"version": info.version, "source": state, "photos": len(embeddings)})
+    _drop_old(store, info, served, options.keep_versions)
     return IndexReport(info.version, len(embeddings), len(clustering.table), True, time.perf_counter() - start)
 
 
@@ -102,10 +114,9 @@ def _insert(
 def _verify(store: GalleryStore, info: VersionInfo, expected: int) -> None:
     found = store.count(info)
     if found != expected:
-        store.drop_version(info)
         raise StoreError(
             f"Milvus holds {found} of the {expected} photos sent to version {info.version} of {info.gallery!r}; "
-            "it was dropped and the served version left as it was.",
+            "that version was dropped, and the one served before was left as it was.",
             "Run the same command again.",
         )
 
@@ -117,8 +128,10 @@ def _served(gallery: Gallery, store: GalleryStore) -> VersionInfo | None:
         return None
 
 
-def _drop_old(store: GalleryStore, name: str, served: VersionInfo, keep: int) -> None:
-    others = [info for info in store.versions(name) if info.version != served.version]
+def _drop_old(store: GalleryStore, served: VersionInfo, previous: VersionInfo | None, keep: int) -> None:
+    others = [info for info in store.versions(served.gallery) if info != served]
+    # A newer one than the one served before is what a killed run left, or what was rolled back from.
+    others.sort(key=lambda info: (info == previous, info.version))
     for info in others[: max(0, len(others) - (keep - 1))]:
         store.drop_version(info)
 
@@ -136,6 +149,6 @@ def _recorded_state(gallery: Gallery) -> object:
         return None
 
 
-def _record_state(gallery: Gallery, version: int, source: str) -> None:
+def _record_state(gallery: Gallery, state: dict[str, object]) -> None:
     with replacing(gallery.index_file) as file:
-        file.write(json.dumps({"version": version, "source": source}).encode())
+        file.write(json.dumps(state).encode())

@@ -33,10 +33,13 @@ def ingest_photos(
     """Takes photos into a gallery. Running it again takes in only what is new or changed.
 
     Raises:
+        InvalidValue: The store cannot keep a gallery of this name.
+        EncoderMismatch: The encoder is not the gallery's.
         ImageError: A source does not exist or matches nothing.
         GalleryError: The gallery holds no photos, or is damaged.
         OutputError: The disk is full or the folder cannot be written.
         StoreError: Milvus refused; the version that was served before is still served.
     """
+    store.versions(gallery.name)  # a name or store that cannot be used shows before hours of embedding
     embedded = embed_photos(sources, gallery, encoder, embed_options, progress)
     return IngestReport(embedded, build_index(gallery, store, index_options, progress))

@@ -11,9 +11,10 @@ from sbka_milvus.encoders.backbones import BuildRequest, build_backbone
 from sbka_milvus.encoders.precision import BF16, resolve_device
 from sbka_milvus.encoders.sbka import SbkaStudent
 from sbka_milvus.encoders.timm_backbone import TimmBackbone, save_classifier
+from sbka_milvus.errors import BackboneError, DatasetError
 from sbka_milvus.images import LabelledImage, load_photo
 from sbka_milvus.progress import Progress
-from sbka_milvus.training.data import PixelSet, TrainingData
+from sbka_milvus.training.data import PixelSet, TrainingData, require_all_classes
 from sbka_milvus.training.options import TrainingOptions
 from sbka_milvus.training.trainer import Trainer
 
@@ -41,13 +42,17 @@ def pretrain_classifier(
         device: ``auto``, ``cpu``, ``cuda``.
 
     Raises:
-        BackboneError: The backbone cannot be built.
+        BackboneError: The backbone cannot be built, or is none of timm's.
+        DatasetError: There are no photos, or none of a category can be read.
         TrainingError: The training cannot go on.
         OutputError: The file cannot be written.
     """
     torch.manual_seed(options.seed)
     backbone = build_backbone(request).backbone
-    assert isinstance(backbone, TimmBackbone), "only timm backbones have a classifier of their own"
+    if not isinstance(backbone, TimmBackbone):
+        raise BackboneError(f"{request.spec} has no classifier of its own to pre-train.", "Use a backbone of timm.")
+    if not photos:
+        raise DatasetError("There are no photos to pre-train on.", "Give at least one category of them.")
     preprocessing = backbone.preprocessing
     classes = tuple(sorted({photo.category for photo in photos}))
     with progress.stage("Reading photos", len(photos), "photos") as advance:
@@ -58,6 +63,9 @@ def pretrain_classifier(
             advance=advance,
         )
         nothing = PixelSet([], (), lambda path: preprocessing.pixels(load_photo(path)))
+    require_all_classes(classes, pixels, "photos")
+    if pixels.rejected:
+        progress.say(f"{len(pixels.rejected)} photos could not be used, for example: {pixels.rejected[0][1]}")
     student = SbkaStudent(backbone, len(classes), None)
     trainer = Trainer(student, None, None, options, device=resolve_device(device), precision=BF16)
     trainer.fit(TrainingData(classes, pixels, pixels, (), nothing, nothing), progress)

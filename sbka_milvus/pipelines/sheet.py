@@ -9,6 +9,7 @@ from PIL import Image
 
 from sbka_milvus.errors import ImageError
 from sbka_milvus.images import load_photo
+from sbka_milvus.images.datasets import name_key
 from sbka_milvus.sheets import SheetHit, SheetRow
 from sbka_milvus.types import Hit
 
@@ -32,7 +33,7 @@ def sheet_row(sketch: Image.Image, label: str, hits: Sequence[Hit], category: st
             SheetHit(
                 image=thumbnail(hit.uri),
                 caption=f"{hit.score:.3f}",
-                correct=None if category is None else Path(hit.uri).parent.name == category,
+                correct=None if category is None else name_key(Path(hit.uri).parent.name) == name_key(category),
             )
             for hit in hits
         ),

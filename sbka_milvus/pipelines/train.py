@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 
 from sbka_milvus.encoders.backbones import BuildRequest, BuiltBackbone, build_backbone
-from sbka_milvus.encoders.bundle import BundleNotes, ModelBundle, save_bundle
+from sbka_milvus.encoders.bundle import HISTORY_FILE, BundleNotes, ModelBundle, check_target, save_bundle
 from sbka_milvus.encoders.precision import BF16, FP32, Precision, resolve_device
 from sbka_milvus.encoders.sbka import SbkaStudent, SbkaTeacher
 from sbka_milvus.errors import TrainingError
@@ -85,22 +86,25 @@ def train_model(request: TrainRequest, progress: Progress) -> TrainReport:
         BackboneError: The backbone cannot be built.
         TrainingError: The training cannot start or go on.
         BundleError: The model cannot be saved.
+        SettingsError: The device is not there.
+        OutputError: The history cannot be written.
     """
     start = time.perf_counter()
+    # What would fail only after the pictures are read, or after hours of training, is looked at first.
+    check_target(request.out)
+    device = resolve_device(request.device)
+    precision = _precision(request.precision, device)
     photos, sketches = (_seen_images(folder, request.split) for folder in (request.photos, request.sketches))
     with progress.stage("Building the student and its teacher"):
         built, teacher = _build(request)
     data = _read(request, built, photos, sketches, progress)
     affinity, notes = _affinity(request, data, built)
     student = SbkaStudent(built.backbone, len(data.classes), built.knowledge)
-    device = resolve_device(request.device)
-    trainer = Trainer(
-        student, teacher, affinity, request.options, device=device, precision=_precision(request.precision, device)
-    )
+    trainer = Trainer(student, teacher, affinity, request.options, device=device, precision=precision)
     history = trainer.fit(data, progress)
     record = _record(request, data, history, str(trainer.precision))
     bundle = save_bundle(student.backbone.cpu(), BundleNotes(request.name, data.classes, record), request.out)
-    history.write_jsonl(request.out / "history.jsonl")
+    history.write_jsonl(request.out / HISTORY_FILE)
     seconds = time.perf_counter() - start
     return TrainReport(bundle, history, tuple(data.rejected), (*built.notes, *notes), seconds)
 
@@ -127,10 +131,7 @@ def _build(request: TrainRequest) -> tuple[BuiltBackbone, SbkaTeacher | None]:
             f"{request.options.mode} needs.",
             "Give --weights with a classifier, or train with --mode ce.",
         )
-    torch.manual_seed(request.options.seed)
-    copy = build_backbone(request.backbone, with_knowledge=True)
-    assert copy.knowledge is not None
-    return built, SbkaTeacher(copy.backbone, copy.knowledge)
+    return built, SbkaTeacher(copy.deepcopy(built.backbone), copy.deepcopy(built.knowledge))
 
 
 def _read(

@@ -26,13 +26,15 @@ def fuse_scores(cluster_scores: FloatArray, member_scores: FloatArray, cluster_w
         shape (n,), float32.
 
     Raises:
-        InvalidValue: The weight is outside [0, 1].
+        InvalidValue: The weight is outside [0, 1], or the shapes differ.
 
     >>> fuse_scores(np.float32([0.5]), np.float32([1.0]), 0.8).round(2).tolist()
     [0.6000000238418579]
     """
     if not 0.0 <= cluster_weight <= 1.0:
         raise InvalidValue(f"The cluster weight is {cluster_weight}; it must lie in [0, 1].")
+    if cluster_scores.shape != member_scores.shape:
+        raise InvalidValue(f"Cluster scores of shape {cluster_scores.shape} do not fit members' {member_scores.shape}.")
     return np.asarray(cluster_weight * cluster_scores + (1.0 - cluster_weight) * member_scores, dtype=np.float32)
 
 

@@ -19,11 +19,13 @@ def score_clusters(queries: FloatArray, centroids: FloatArray) -> FloatArray:
         shape (Q, K), float32.
 
     Raises:
-        InvalidValue: The dimensions differ.
+        InvalidValue: ``queries`` is not of two dimensions, or its vectors are not as long as the centroids.
 
     >>> score_clusters(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32)).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
+    if queries.ndim != 2:
+        raise InvalidValue(f"Queries must have the shape (Q, D), not {queries.shape}.", "Pass one row a sketch.")
     if queries.shape[1] != centroids.shape[1]:
         raise InvalidValue(f"Queries of dimension {queries.shape[1]} do not fit centroids of {centroids.shape[1]}.")
     return np.asarray(queries @ centroids.T, dtype=np.float32)

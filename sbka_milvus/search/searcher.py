@@ -13,6 +13,9 @@ from sbka_milvus.search.scores import score_clusters, select_probes
 from sbka_milvus.types import Candidates, ClusterTable, FloatArray, Hit, IntArray, SearchResult, VersionInfo
 
 DEFAULT_N_PROBE = 16
+DEFAULT_MAX_LIMIT = 16_384
+"""The most results of one Milvus search."""
+
 _FIRST_LIMIT = 64
 _GROWTH = 4
 
@@ -45,11 +48,23 @@ class _Served:
 
 
 class GallerySearcher:
-    """Answers query vectors from the served version of one gallery."""
+    """Answers query vectors from the served version of one gallery. Threads may share it.
 
-    def __init__(self, store: GalleryStore, gallery: str) -> None:
+    Args:
+        store: where the gallery is.
+        gallery: its name.
+        max_limit: the most results that one search of the store may ask for.
+
+    Raises:
+        InvalidValue: ``max_limit`` is below 1.
+    """
+
+    def __init__(self, store: GalleryStore, gallery: str, *, max_limit: int = DEFAULT_MAX_LIMIT) -> None:
+        if max_limit < 1:
+            raise InvalidValue(f"max_limit is {max_limit}; a search must be able to ask for one result.")
         self._store = store
         self._gallery = gallery
+        self._max_limit = max_limit
         self._cached: _Served | None = None
 
     def require_encoder(self, fingerprint: str) -> None:
@@ -87,31 +102,39 @@ class GallerySearcher:
             options: how to search.
 
         Raises:
-            InvalidValue: ``k`` is below 1, or the queries' dimension is not the gallery's.
+            InvalidValue: ``k`` is below 1, the queries' shape does not fit the gallery, or ``k`` and a probed cluster
+                are both larger than the store's largest limit.
             CollectionMissing: The gallery is not in the store.
             StoreUnavailable: The store cannot be reached now.
         """
         if k < 1:
             raise InvalidValue(f"k is {k}; at least one hit must be asked for.")
         served = self._served()
-        scores = score_clusters(queries, served.table.centroids)
-        try:
-            return [self._search_one(served, queries[row], scores[row], k, options) for row in range(len(queries))]
-        except CollectionMissing:
-            # The version was dropped while it was searched: start over on the one that is served now.
-            fresh = self._served()
-            if fresh.info == served.info:
-                raise
-            scores = score_clusters(queries, fresh.table.centroids)
-            return [self._search_one(fresh, queries[row], scores[row], k, options) for row in range(len(queries))]
+        while True:
+            scores = score_clusters(queries, served.table.centroids)
+            try:
+                return [self._search_one(served, queries[row], scores[row], k, options) for row in range(len(queries))]
+            except CollectionMissing:
+                # The version was dropped while it was searched: start over on the one that is served now.
+                fresh = self._served()
+                if fresh.info == served.info:
+                    raise
+                served = fresh
 
     def _served(self) -> _Served:
         info = self._store.served(self._gallery)
-        cached = self._cached
-        if cached is None or cached.info != info:
-            cached = _Served(info, self._store.clusters(info))
-            self._cached = cached
-        return cached
+        while True:
+            cached = self._cached
+            if cached is not None and cached.info == info:
+                return cached
+            try:
+                self._cached = _Served(info, self._store.clusters(info))
+            except CollectionMissing:
+                # It was dropped after it was named.
+                fresh = self._store.served(self._gallery)
+                if fresh == info:
+                    raise
+                info = fresh
 
     def _search_one(
         self, served: _Served, query: FloatArray, scores: FloatArray, k: int, options: SearchOptions
@@ -143,12 +166,39 @@ class GallerySearcher:
         and by its cluster's score; a cluster whose members all came back is out of the question.
         """
         available = int(served.table.sizes[probes].sum())
-        limit = min(available, max(_FIRST_LIMIT, _GROWTH * k))
+        if min(k, available) > self._max_limit:
+            return self._cluster_by_cluster(served, query, probes, k)
+        limit = max(1, min(available, self._max_limit, max(_FIRST_LIMIT, _GROWTH * k)))
         while True:
-            found = self._store.search(served.info, query[np.newaxis], probes, max(1, limit))[0]
+            found = self._store.search(served.info, query[np.newaxis], probes, limit)[0]
             if len(found) < limit or limit >= available or _is_certain(found, served, scores, probes, k, options):
                 return found
-            limit = min(available, limit * _GROWTH)
+            if limit >= self._max_limit:
+                return self._cluster_by_cluster(served, query, probes, k)
+            limit = min(available, self._max_limit, limit * _GROWTH)
+
+    def _cluster_by_cluster(self, served: _Served, query: FloatArray, probes: IntArray, k: int) -> Candidates:
+        """The k best members of each probed cluster: within a cluster the fused order is that of the member scores."""
+        found: list[Candidates] = []
+        for cluster in probes:
+            size = int(served.table.sizes[cluster])
+            if min(k, size) > self._max_limit:
+                raise InvalidValue(
+                    f"k is {k}, and one cluster holds {size} photos: the store returns at most {self._max_limit}.",
+                    f"Ask for at most {self._max_limit} hits, or index the gallery with more clusters.",
+                )
+            limit = min(k, self._max_limit)
+            found.extend(self._store.search(served.info, query[np.newaxis], cluster.reshape(1), limit))
+        return _merged(found)
+
+
+def _merged(parts: list[Candidates]) -> Candidates:
+    ids = np.concatenate([part.ids for part in parts])
+    uris = [uri for part in parts for uri in part.uris]
+    cluster_ids = np.concatenate([part.cluster_ids for part in parts])
+    member_scores = np.concatenate([part.member_scores for part in parts])
+    order = np.lexsort((ids, -member_scores))
+    return Candidates(ids[order], tuple(uris[row] for row in order), cluster_ids[order], member_scores[order])
 
 
 def _is_certain(

@@ -12,7 +12,7 @@ from pymilvus.exceptions import MilvusException
 
 from sbka_milvus.errors import CollectionMissing, StoreError, StoreUnavailable
 
-# Milvus' error codes: https://github.com/milvus-io/milvus/blob/master/pkg/util/merr/errors.go
+# Milvus' error codes: pkg/util/merr/errors.go of its source.
 _NOT_FOUND = {100, 1600}  # collection, alias
 _OLD_COLLECTION_NOT_FOUND = 4
 _NO_DATABASE = 800

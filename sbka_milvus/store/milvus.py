@@ -23,7 +23,8 @@ class MilvusGalleryStore:
         uri: a directory, which is created where there is none, or ``http://`` or ``https://`` of a server.
         token: of the server, ``user:password`` or an API key.
         db_name: the server's database; empty for the default one.
-        timeout_s: the longest one request may take, in seconds; loading a version may take minutes.
+        timeout_s: the longest one request may take, in seconds; minutes are allowed for loading a version, counting it
+            and searching it for many sketches at once.
         max_partitions: versions with more clusters than this group them into super-cluster partitions.
 
     Raises:
@@ -70,7 +71,11 @@ class MilvusGalleryStore:
         insert_rows(self._session, self._catalogue.open(info), rows)
 
     def promote(self, info: VersionInfo) -> None:
-        """Serves this version from now on: the alias switches in one step."""
+        """Serves this version from now on: the alias switches in one step.
+
+        Photos that are inserted into it later are found as well; promoting it again makes them as fast to search on
+        Milvus Lite as the others.
+        """
         self._versions.promote(info)
 
     def drop_version(self, info: VersionInfo) -> None:

@@ -41,10 +41,11 @@ def search_rows(
     step = max(1, min(_QUERIES_PER_CALL, _RESULTS_PER_CALL // limit))
     results: list[Candidates] = []
     for start in range(0, len(queries), step):
+        batch = list(queries[start : start + step])
         answer = session.call(
             "search",
             version.photos,
-            data=list(queries[start : start + step]),
+            data=batch,
             anns_field="vector",
             filter=condition,
             limit=limit,
@@ -54,6 +55,8 @@ def search_rows(
             search_params={"metric_type": "COSINE"},
             # Sees what this client wrote; Strong would make each search on a server wait for its clock, some 0.2 s.
             consistency_level="Session",
+            # The timeout is for one sketch that somebody waits for.
+            long=len(batch) > 1,
         )
         results.extend(_candidates(list(hits)) for hits in answer)
     return results

@@ -40,7 +40,7 @@ def read_pages(
         if first:
             yield list(first)
         return
-    iterator = session.call("query_iterator", collection, batch_size=page, **arguments)
+    iterator = session.call("query_iterator", collection, batch_size=page, long=True, **arguments)
     try:
         while records := _next(session, iterator):
             yield records

@@ -59,7 +59,10 @@ def delete_rows(session: Session, version: OpenVersion, ids: IntArray) -> None:
 
 def count_rows(session: Session, version: OpenVersion) -> int:
     """How many photos there are, all acknowledged writes included."""
-    answer = session.call("query", version.photos, filter="", output_fields=["count(*)"], consistency_level="Strong")
+    # Milvus Lite counts by walking all rows.
+    answer = session.call(
+        "query", version.photos, filter="", output_fields=["count(*)"], consistency_level="Strong", long=True
+    )
     return int(answer[0]["count(*)"])
 
 

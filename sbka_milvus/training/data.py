@@ -207,14 +207,26 @@ def load_training_data(
             validation_photos=read(photos, held, loaders.photo),
             validation_sketches=read(sketches, held, loaders.sketch),
         )
-    for kind, pixel_set in (("photos", data.photos), ("sketches", data.sketches)):
-        empty = [name for position, name in enumerate(train) if position not in set(pixel_set.labels.tolist())]
-        if empty:
-            raise DatasetError(
-                f"None of the {kind} of {empty[0]!r} can be read: {_first_reason(pixel_set)}", "Replace or remove them."
-            )
+    require_all_classes(train, data.photos, "photos")
+    require_all_classes(train, data.sketches, "sketches")
+    require_all_classes(held, data.validation_photos, "photos")
+    require_all_classes(held, data.validation_sketches, "sketches")
     return data
 
 
-def _first_reason(pixel_set: PixelSet) -> str:
-    return pixel_set.rejected[0][1] if pixel_set.rejected else "there are none."
+def require_all_classes(classes: Sequence[str], pixel_set: PixelSet, kind: str) -> None:
+    """Refuses a set in which a category has no picture.
+
+    Args:
+        classes: that the set's labels count.
+        pixel_set: to look at.
+        kind: ``photos`` or ``sketches``, for the message.
+
+    Raises:
+        DatasetError: None of the pictures of a category could be read.
+    """
+    readable = set(pixel_set.labels.tolist())
+    empty = [name for position, name in enumerate(classes) if position not in readable]
+    if empty:
+        reason = pixel_set.rejected[0][1] if pixel_set.rejected else "there are none."
+        raise DatasetError(f"None of the {kind} of {empty[0]!r} can be read: {reason}", "Replace or remove them.")

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sbka_milvus.files import replacing
+
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
@@ -50,5 +52,10 @@ class History:
         }
 
     def write_jsonl(self, path: Path) -> None:
-        """One JSON object an epoch."""
-        path.write_text("".join(json.dumps(asdict(record)) + "\n" for record in self.epochs), encoding="utf-8")
+        """One JSON object an epoch.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        with replacing(path) as file:
+            file.write("".join(json.dumps(asdict(record)) + "\n" for record in self.epochs).encode())

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from sbka_milvus.errors import TrainingError
 from sbka_milvus.types import IntArray
 
 
@@ -18,6 +19,15 @@ class RatioSampler:
     def __init__(
         self, n_sketches: int, n_photos: int, sketches_per_batch: int, photos_per_batch: int, seed: int
     ) -> None:
+        """Starts with all pictures undrawn.
+
+        Raises:
+            TrainingError: A modality has no pictures.
+        """
+        if min(n_sketches, n_photos) < 1:
+            raise TrainingError(
+                f"There are {n_sketches} sketches and {n_photos} photos to train on.", "At least one of each is needed."
+            )
         self._rng = np.random.default_rng(seed)
         self._sizes = (n_sketches, n_photos)
         self._batch = (sketches_per_batch, photos_per_batch)

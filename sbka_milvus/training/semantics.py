@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -30,15 +31,20 @@ def load_affinity(path: Path, classes: tuple[str, ...], n_known: int) -> tuple[t
         with np.load(path, allow_pickle=False) as archive:
             names = [str(name) for name in archive["categories"]]
             values = np.asarray(archive["affinity"], dtype=np.float32)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, LookupError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        # A TypeError is a .npy file, which holds one array where a set of named ones is needed.
         raise DatasetError(
-            f"The affinity file {path} cannot be read: {error}.",
+            f"The affinity file {path} cannot be read: {str(error).rstrip('.')}.",
             "It must be an npz with arrays 'categories' and 'affinity'.",
         ) from error
     if values.shape != (len(names), n_known):
         raise DatasetError(
             f"The affinity file {path} has shape {values.shape}; {(len(names), n_known)} is needed.",
             "Its columns are the classes of the knowledge head (1,000 for ImageNet).",
+        )
+    if not np.isfinite(values).all():
+        raise DatasetError(
+            f"The affinity file {path} has entries that are not finite.", "They must lie between 0 and 1."
         )
     rows = {name_key(name): row for row, name in enumerate(names)}
     table = torch.zeros(len(classes), n_known)

@@ -165,7 +165,9 @@ def _student_parameters(student: SbkaStudent, options: TrainingOptions) -> list[
         student.backbone.requires_grad_(False)
         for module in student.backbone.modules():
             if "norm" in type(module).__name__.lower():
-                module.requires_grad_(True)
+                # Its own alone: a block such as timm's NormMlpClassifierHead has other layers inside.
+                for parameter in module.parameters(recurse=False):
+                    parameter.requires_grad_(True)
     return [parameter for parameter in student.parameters() if parameter.requires_grad]
 
 

@@ -170,6 +170,17 @@ def test_a_switch_of_the_alias_disturbs_no_search(lite, small):
     assert wrong == []
 
 
+def test_promoting_writes_the_rows_out(lite, tmp_path, small):
+    """Searching rows that are not yet written out takes Milvus Lite many times longer."""
+    store = lite()
+    info = fill(store, small)
+    folder = tmp_path / "lite/collections/cats__v1"
+    assert not list(folder.rglob("*.parquet"))
+    store.promote(info)
+    assert list(folder.rglob("*.parquet"))
+    assert store.count(info) == 60
+
+
 def test_threads_may_search_and_write_one_store(lite, make_gallery):
     gallery = make_gallery(n=120, k=4)
     store = lite()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +10,6 @@ import pytest
 from sbka_milvus.images import Split, find_photos, list_categories, list_images, load_photo_file, load_sketch
 
 pytestmark = pytest.mark.real_data
-
-
-@pytest.fixture(scope="session")
-def real_data(request: pytest.FixtureRequest) -> Path:
-    folder = Path(os.environ.get("SBKA_REAL_DATA", request.config.rootpath.parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"there are no real pictures in {folder} (SBKA_REAL_DATA names another folder)")
-    return folder
 
 
 def test_photos_are_decoded(real_data: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -36,10 +37,21 @@ class FakeSession:
     def __init__(self, **answers: Any) -> None:
         self.asked: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self._answers = answers
-        self.defining = self.writing = nullcontext()
+        self.waits: list[bool] = []
+        self.held = False
+        self.defining = nullcontext()
+
+    @property
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        self.held = True
+        yield
+        self.held = False
 
     def call(self, method: str, /, *args: Any, long: bool = False, **kwargs: Any) -> Any:
+        assert self.held == (method in ("upsert", "delete")), "writers take turns, readers do not wait"
         self.asked.append((method, args, kwargs))
+        self.waits.append(long)
         answer = self._answers.get(method)
         return answer(**kwargs) if callable(answer) else answer
 
@@ -141,6 +153,13 @@ def test_many_queries_are_asked_in_turns(limit, calls):
     queries = np.tile(np.eye(4, dtype=np.float32), (50, 1))
     assert len(search_rows(session, version(), queries, np.array([0]), limit)) == 200
     assert len(session.asked) == calls
+
+
+def test_one_sketch_is_not_waited_for_as_long_as_many():
+    session = FakeSession(search=lambda data, **_: [[] for _ in data])
+    for n in (1, 2):
+        search_rows(session, version(), np.eye(4, dtype=np.float32)[:n], np.array([0]), 3)
+    assert session.waits == [False, True]
 
 
 def test_what_fits_one_page_is_asked_for_plainly():

@@ -55,6 +55,15 @@ def test_a_server_that_went_away_is_noticed(tmp_path):
     through.close()
 
 
+def test_writers_of_a_directory_take_turns_and_those_of_a_server_do_not(tmp_path):
+    first, second = (MilvusSession(str(tmp_path / "lite"), "", "", 1.0) for _ in range(2))
+    through = MilvusSession(first._directory.address, "", "", 1.0)
+    assert first.writing is second.writing is first.defining
+    assert through.writing is not through.writing and through.defining is through.defining
+    for session in (through, first, second):
+        session.close()
+
+
 def test_what_milvus_refuses_is_translated(tmp_path):
     with MilvusGalleryStore(str(tmp_path / "lite")) as opened, pytest.raises(StoreError, match=str(tmp_path)):
         opened._session.call("create_alias", "nothing", "alias")

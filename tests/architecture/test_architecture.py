@@ -1,0 +1,142 @@
+"""The shape of the house: doors, public names, what an import loads, what the papers say."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sbka_milvus
+from sbka_milvus import errors
+from sbka_milvus.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+
+
+def test_the_doors_between_the_rooms_are_kept() -> None:
+    found = run(str(Path(sys.executable).with_name("lint-imports")), "--no-cache")
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_types_are_strict() -> None:
+    found = run(sys.executable, "-m", "mypy")
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["format", "--check"]])
+def test_style(arguments: list[str]) -> None:
+    found = run(sys.executable, "-m", "ruff", *arguments, ".")
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.mark.parametrize("heavy", ["torch", "pymilvus", "open_clip", "timm", "faiss", "pyarrow"])
+def test_importing_the_package_loads_nothing_heavy(heavy: str) -> None:
+    found = run(sys.executable, "-c", f"import sys, sbka_milvus; sys.exit({heavy!r} in sys.modules)")
+    assert found.returncode == 0, found.stderr
+
+
+def test_the_help_needs_neither_torch_nor_milvus() -> None:
+    program = (
+        "import sys\nfrom sbka_milvus.cli import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+        "sys.exit(bool({'torch', 'pymilvus', 'numpy'} & set(sys.modules)))"
+    )
+    found = run(sys.executable, "-c", program)
+    assert found.returncode == 0, found.stderr
+
+
+def test_public_names() -> None:
+    assert sorted(sbka_milvus.__all__) == [
+        "Gallery",
+        "Hit",
+        "ModelBundle",
+        "SbkaError",
+        "SearchResult",
+        "SketchSearch",
+        "__version__",
+        "errors",
+        "load_bundle",
+    ]
+    for name in sbka_milvus.__all__:
+        assert getattr(sbka_milvus, name) is not None
+    with pytest.raises(AttributeError):
+        sbka_milvus.nothing_of_that_name  # noqa: B018
+
+
+def test_every_error_is_drawn_in_the_tree() -> None:
+    drawn = re.findall(r"^[│ ]*(?:[├└]── )?(\w+) ", errors.__doc__ or "", re.MULTILINE)
+    defined = {
+        name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.SbkaError)
+    }
+    assert defined - set(drawn) == {"SbkaError"} - set(drawn)
+    assert [name for name in defined if getattr(errors, name).retryable] == ["StoreUnavailable"]
+
+
+def test_the_version_is_the_newest_of_the_changelog_and_of_the_project() -> None:
+    newest = re.search(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert newest is not None
+    assert newest.group(1) == project["version"] == sbka_milvus.__version__
+
+
+def _variables(model: Any, prefix: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, field in model.model_fields.items():
+        if hasattr(field.annotation, "model_fields"):
+            found |= _variables(field.annotation, f"{prefix}{name.upper()}__")
+        else:
+            default = field.get_default(call_default_factory=True)
+            value = default.get_secret_value() if hasattr(default, "get_secret_value") else str(default)
+            found[f"{prefix}{name.upper()}"] = value
+    return found
+
+
+def test_every_setting_stands_in_the_example_with_its_default() -> None:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    example = dict(line.removeprefix("# ").split("=", 1) for line in lines if re.match(r"(# )?SBKA_\w+=", line))
+    assert example == _variables(Settings, "SBKA_")
+
+
+def test_every_dependency_is_pinned_and_no_address_is_recorded() -> None:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    pinned = {re.split(r"==", line)[0].lower().replace("_", "-") for line in lines if line}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    names = {re.split(r"[><=\[]", entry)[0].lower().replace("_", "-") for entry in wanted}
+    assert names <= pinned
+    assert all("==" in line for line in lines if line)
+    assert not [line for line in lines if "://" in line or "@" in line]
+
+
+def test_the_readme_runs() -> None:
+    """Its Python is that of the public interface: each block compiles, and names only what exists."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        compile(block, "README.md", "exec")
+        for name in re.findall(r"from sbka_milvus import ([\w, ]+)", block):
+            assert set(re.split(r", *", name)) <= set(sbka_milvus.__all__)
+
+
+def test_the_readme_names_only_commands_and_options_that_exist() -> None:
+    text = (ROOT / "README.md").read_text()
+    environment = {**os.environ, "COLUMNS": "400", "TERM": "dumb"}
+    for command in sorted(set(re.findall(r"^sbka (model \w+|\w+)", text, re.MULTILINE))):
+        shown = subprocess.run(
+            [sys.executable, "-m", "sbka_milvus", *command.split(), "--help"],
+            cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, env=environment,
+        )  # fmt: skip
+        assert shown.returncode == 0, f"sbka {command}: {shown.stderr}"
+        for line in re.findall(rf"^sbka {command} (.*)$", text, re.MULTILINE):
+            for option in re.findall(r"(?<!\S)--?[a-z][\w-]*", line):
+                assert re.search(rf"(?<![\w-]){option}(?![\w-])", shown.stdout), f"sbka {command} has no {option}"

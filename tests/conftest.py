@@ -1,0 +1,23 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Two workers' worth of cores is what continuous integration has; more threads only fight.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Tests must not depend on a developer's own settings.
+for variable in [name for name in os.environ if name.startswith("SBKA_") and name != "SBKA_REAL_DATA"]:
+    del os.environ[variable]
+
+
+@pytest.fixture(scope="session")
+def real_data(request: pytest.FixtureRequest) -> Path:
+    """The folder of real pictures; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("SBKA_REAL_DATA", request.config.rootpath.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"there are no real pictures in {folder} (SBKA_REAL_DATA names another folder)")
+    return folder

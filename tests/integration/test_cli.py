@@ -1,0 +1,264 @@
+"""The command line as a user meets it: real models, real embedded Milvus, real pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from sbka_milvus import SketchSearch
+from sbka_milvus.errors import EncoderMismatch, StoreUnavailable
+
+Sbka = Callable[..., Any]
+
+BAD = b"\xff\xd8\xff\xe0 this is no photo"
+
+
+def sketch_of(demo: Path, category: str = "teapot") -> Path:
+    return sorted((demo / "world" / "sketches" / category).iterdir())[0]
+
+
+@pytest.fixture(scope="module")
+def gallery(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the demo's gallery that tests may search."""
+    copy = tmp_path_factory.mktemp("gallery") / "gallery"
+    shutil.copytree(demo / "gallery", copy)
+    return copy
+
+
+def test_the_demo_leaves_a_table_a_sheet_and_a_page(demo: Path) -> None:
+    with Image.open(demo / "sheet.png") as sheet:
+        assert sheet.width > 800
+        assert sheet.height > 800
+    page = (demo / "sheet.html").read_text()
+    assert page.count("<img") >= 8 * 9
+    assert "one-to-many" in page
+    assert "http" not in page.replace("http-equiv", "")
+    split = json.loads((demo / "world" / "split.json").read_text())
+    assert len(split["unseen"]) >= 6
+    assert len(split["unseen"]) + len(split["seen"]) >= 24
+    manifest = json.loads((demo / "models" / "sbka" / "manifest.json").read_text())
+    trained_on = set(manifest["classes"]) | set(manifest["training"]["validation_classes"])
+    assert trained_on == set(split["seen"])
+
+
+def test_search_prints_a_table(sbka: Sbka, demo: Path, gallery: Path) -> None:
+    ran = sbka("search", sketch_of(demo), "--gallery", gallery, "-k", "5")
+    assert ran.code == 0, ran.err
+    assert sum(".jpg" in line for line in ran.out.splitlines()) == 5
+    assert "member score" in ran.out
+
+
+def test_search_as_json_explains_each_hit(sbka: Sbka, demo: Path, gallery: Path) -> None:
+    ran = sbka("search", sketch_of(demo), sketch_of(demo, "fish"), "-g", gallery, "-k", "4", "--json")
+    assert ran.code == 0, ran.err
+    results = ran.json()
+    assert [len(result["hits"]) for result in results] == [4, 4]
+    for hit in results[0]["hits"]:
+        fused = hit["cluster_weight"] * hit["cluster_score"] + (1 - hit["cluster_weight"]) * hit["member_score"]
+        assert hit["score"] == pytest.approx(fused, abs=1e-5)
+        assert Path(hit["uri"]).is_file()
+    assert [hit["rank"] for hit in results[0]["hits"]] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["hits.png", "hits.html"])
+def test_search_writes_a_contact_sheet(sbka: Sbka, demo: Path, gallery: Path, tmp_path: Path, name: str) -> None:
+    ran = sbka("search", sketch_of(demo), "-g", gallery, "--sheet", tmp_path / name)
+    assert ran.code == 0, ran.err
+    assert (tmp_path / name).stat().st_size > 5000
+
+
+def test_a_sheet_of_another_kind_is_refused_before_the_search(sbka: Sbka, demo: Path, gallery: Path) -> None:
+    ran = sbka("search", sketch_of(demo), "-g", gallery, "--sheet", "hits.pdf")
+    assert ran.code == 1
+    assert "hits.pdf" in ran.err
+    assert ".png or .html" in ran.err
+
+
+def test_python_finds_what_the_command_finds(sbka: Sbka, demo: Path, gallery: Path) -> None:
+    path = sketch_of(demo)
+    found = sbka("search", path, "-g", gallery, "-k", "6", "--json").json()[0]["hits"]
+    with SketchSearch.open(gallery) as search, Image.open(path) as picture:
+        results = [search(source, k=6) for source in (path, str(path), path.read_bytes(), picture)]
+        assert search([path, path], k=2)[1][0].uri == results[0][0].uri
+    for result in results:
+        assert [hit.uri for hit in result] == [hit["uri"] for hit in found]
+        assert result[0].score == pytest.approx(found[0]["score"], abs=1e-4)
+
+
+def test_strokes_are_a_sketch(gallery: Path) -> None:
+    circle = [[(0, 5), (3, 9), (8, 8), (9, 2), (4, 0), (0, 5)], [(9, 5), (12, 6)]]
+    with SketchSearch.open(gallery) as search:
+        assert len(search(circle, k=3)) == 3
+        assert len(search([circle, circle], k=3)) == 2
+
+
+def test_the_gallery_can_be_opened_again_after_closing(gallery: Path) -> None:
+    for _ in range(2):
+        search = SketchSearch.open(gallery)
+        search.close()
+        search.close()
+
+
+def test_another_process_that_has_the_gallery_open_is_named(gallery: Path, sbka: Sbka, demo: Path) -> None:
+    program = (
+        "import sys\nfrom sbka_milvus.store import MilvusGalleryStore\n"
+        f"store = MilvusGalleryStore({str(gallery / 'milvus')!r})\nprint('open', flush=True)\nsys.stdin.read()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"open\n"
+        with pytest.raises(StoreUnavailable, match="process"):
+            SketchSearch.open(gallery)
+        ran = sbka("search", sketch_of(demo), "-g", gallery)
+        assert ran.code == 1
+        assert len(ran.err.strip().splitlines()) == 1, ran.err
+        holder.communicate()
+
+
+def test_a_model_that_is_not_the_gallerys_is_refused_by_name(demo: Path, gallery: Path) -> None:
+    with pytest.raises(EncoderMismatch) as refused:
+        SketchSearch.open(gallery, model=demo / "models" / "photos-only")
+    for name in ("sbka", "photos-only"):
+        manifest = json.loads((demo / "models" / name / "manifest.json").read_text())
+        assert manifest["fingerprint"] in str(refused.value)
+
+
+def test_evaluate_agrees_with_and_without_a_gallery(sbka: Sbka, demo: Path, gallery: Path, tmp_path: Path) -> None:
+    world = demo / "world"
+    same = ("--sketches", world / "sketches", "--split", world / "split.json", "--json")
+    through_milvus = sbka("evaluate", "--gallery", gallery, "--out", tmp_path / "report.json", *same).json()
+    model = demo / "models" / "sbka"
+    in_memory = sbka("evaluate", "--photos", world / "photos", "--model", model, *same).json()
+    assert json.loads((tmp_path / "report.json").read_text()) == through_milvus
+    assert [row["method"] for row in through_milvus["rows"]] == ["chance", "one-to-one", "one-to-many"]
+    for row, other in zip(through_milvus["rows"], in_memory["rows"], strict=True):
+        assert row["values"] == pytest.approx(other["values"], abs=0.02)
+    assert through_milvus["n_queries"] == 8 * 5
+    assert through_milvus["n_gallery"] == 8 * 6
+
+
+def test_train_ingest_and_search_ones_own_pictures(sbka: Sbka, demo: Path, tmp_path: Path) -> None:
+    world, model, gallery = demo / "world", tmp_path / "model", tmp_path / "gallery"
+    trained = sbka(
+        "train", "--photos", world / "photos", "--sketches", world / "sketches", "--split", world / "split.json",
+        "--backbone", "timm:resnet10t", "--weights", demo / "photos-only.safetensors", "--size", "64",
+        "--epochs", "1", "-o", model,
+    )  # fmt: skip
+    assert trained.code == 0, trained.err
+    assert "sbka ingest" in trained.out
+    shown = sbka("model", "show", model)
+    assert "bidirectional" in shown.out
+
+    photos = tmp_path / "photos"
+    shutil.copytree(world / "photos" / "teapot", photos / "teapot")
+    (photos / "teapot" / "broken.jpg").write_bytes(BAD)
+    first = sbka("ingest", photos, "--model", model, "--gallery", gallery, "--json")
+    assert first.code == 0, first.err
+    report = first.json()
+    assert (report["embed"]["found"], report["embed"]["embedded"], report["index"]["photos"]) == (7, 6, 6)
+    assert "broken.jpg" in report["embed"]["quarantined"][0]["reason"]
+
+    shutil.copytree(world / "photos" / "fish", photos / "fish")
+    second = sbka("ingest", photos, "--gallery", gallery, "--strict")
+    assert second.code == 3
+    assert "6 embedded" in second.out
+    assert "broken.jpg" in second.err
+    (photos / "teapot" / "broken.jpg").unlink()
+    third = sbka("ingest", photos, "--gallery", gallery, "--json").json()
+    assert third["embed"]["embedded"] == 0
+    assert third["index"]["rebuilt"] is False
+    found = sbka("search", sketch_of(demo), "-g", gallery, "-k", "12", "--json").json()[0]["hits"]
+    assert len({hit["uri"] for hit in found}) == 12
+
+
+def test_errors_are_one_line_with_a_remedy(sbka: Sbka, demo: Path, gallery: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.png"
+    Image.new("RGB", (64, 64), "white").save(empty)
+    world = demo / "world"
+    cases = [
+        (("search", sketch_of(demo), "-g", tmp_path / "none"), "sbka ingest"),
+        (("search", tmp_path / "none.png", "-g", gallery), "none.png"),
+        (("search", empty, "-g", gallery), "no ink"),
+        (("ingest", tmp_path / "nowhere", "-g", tmp_path / "new"), "nowhere"),
+        (("ingest", world / "photos", "-g", gallery, "-m", demo / "models" / "photos-only"), "cannot be compared"),
+        (("ingest", world / "photos", "-g", tmp_path / "new", "-m", tmp_path / "no-model"), "sbka train"),
+        (("model", "show", tmp_path), "manifest.json"),
+        (("model", "import", "--backbone", "timm:nothing_like_it", "-o", tmp_path / "m"), "nothing_like_it"),
+        (("evaluate", "--sketches", world / "sketches", "--split", world / "split.json"), "--gallery"),
+        (("evaluate", "-g", gallery, "--sketches", world / "sketches", "--split", tmp_path / "x.json"), "x.json"),
+        (("train", "--photos", tmp_path / "p", "--sketches", tmp_path / "s", "-o", tmp_path / "m",
+          "--backbone", "timm:resnet10t"), "does not exist"),
+    ]  # fmt: skip
+    for arguments, expected in cases:
+        ran = sbka(*arguments)
+        last = ran.err.strip().splitlines()[-1]
+        assert ran.code == 1, (arguments, ran)
+        assert last.startswith("Error: "), (arguments, ran.err)
+        assert expected in last, (arguments, last)
+        assert "Traceback" not in ran.err + ran.out
+    assert not (tmp_path / "new").exists(), "a refused ingest leaves nothing behind"
+
+
+def test_debug_shows_the_traceback(demo: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sbka_milvus", "search", sketch_of(demo), "-g", tmp_path / "none", "--debug"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 1
+    assert "Traceback" in ran.stderr
+
+
+def test_wrong_usage_has_its_own_exit_code(sbka: Sbka) -> None:
+    assert sbka("search").code == 2
+    assert sbka("nonsense").code == 2
+    assert sbka("search", "x.png", "-g", "g", "-k", "0").code == 2
+
+
+def test_a_bad_setting_names_its_variable(tmp_path: Path) -> None:
+    environment = {**os.environ, "SBKA_SEARCH__N_PROBE": "none"}
+    command = [sys.executable, "-m", "sbka_milvus", "ingest", tmp_path, "-g", tmp_path / "g"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    assert ran.returncode == 1
+    assert "SBKA_SEARCH__N_PROBE" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_default_encoder_that_cannot_be_fetched_names_both_remedies(sbka: Sbka, demo: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "sbka_milvus", "ingest", demo / "world" / "photos", "-g", tmp_path / "g"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment)
+    assert ran.returncode == 1
+    assert "network" in ran.stderr
+    assert "sbka model import" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_ctrl_c_keeps_what_is_done(demo: Path, tmp_path: Path) -> None:
+    """Interrupted in the middle of embedding; the next run goes on and holds every photo once."""
+    gallery = tmp_path / "gallery"
+    command = [
+        sys.executable, "-m", "sbka_milvus", "ingest", str(demo / "world" / "photos"),
+        "-g", str(gallery), "-m", str(demo / "models" / "sbka"),
+    ]  # fmt: skip
+    environment = {**os.environ, "SBKA_INGEST__BATCH_SIZE": "2", "SBKA_INGEST__SHARD_SIZE": "16"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as run:
+        while run.poll() is None and not (gallery / "shards").exists():
+            pass
+        run.send_signal(signal.SIGINT)
+        _, err = run.communicate(timeout=120)
+    assert run.returncode == 130, err
+    assert "go on" in err
+    again = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=240, check=False)
+    assert again.returncode == 0, again.stderr
+    report = json.loads(again.stdout)
+    assert report["embed"]["unchanged"] >= 16
+    assert report["embed"]["unchanged"] + report["embed"]["embedded"] == report["embed"]["found"] == 55 * 6
+    assert report["index"]["photos"] == 55 * 6

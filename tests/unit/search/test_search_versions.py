@@ -1,0 +1,158 @@
+"""A search is of one version, the one that is served now, and of one encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from sbka_milvus.errors import CollectionMissing, EncoderMismatch
+from sbka_milvus.search import GallerySearcher, SearchOptions
+from sbka_milvus.store import MemoryGalleryStore
+from sbka_milvus.types import Candidates, ClusterTable, FloatArray, IntArray, VersionInfo
+
+EVERYTHING = SearchOptions(n_probe=None)
+
+
+class BusyStore(MemoryGalleryStore):
+    """Something else happens once, just before a call is answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before_search: Callable[[], None] | None = None
+        self.before_clusters: Callable[[], None] | None = None
+        self.cluster_reads: list[VersionInfo] = []
+
+    def search(self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int) -> list[Candidates]:
+        if (act := self.before_search) is not None:
+            self.before_search = None
+            act()
+        return super().search(info, queries, cluster_ids, limit)
+
+    def clusters(self, info: VersionInfo) -> ClusterTable:
+        if (act := self.before_clusters) is not None:
+            self.before_clusters = None
+            act()
+        self.cluster_reads.append(info)
+        return super().clusters(info)
+
+
+@pytest.fixture
+def store() -> BusyStore:
+    return BusyStore()
+
+
+def test_clusters_are_read_once_while_the_version_stays(store, make_world):
+    world = make_world(60, 5, 8)
+    info = world.serve(store)
+    searcher = GallerySearcher(store, "cats")
+    for _ in range(3):
+        searcher.search(world.queries(2), 5, EVERYTHING)
+    searcher.require_encoder("model-1")
+    assert store.cluster_reads == [info]
+
+
+def test_a_switch_between_two_searches_is_noticed(store, make_world):
+    old, new = make_world(60, 5, 8), make_world(80, 9, 8, seed=1, name="new")
+    old.serve(store)
+    searcher = GallerySearcher(store, "cats")
+    query = old.queries(1)
+    before = searcher.search(query, 10, EVERYTHING)[0]
+    new.serve(store)
+    after = searcher.search(query, 10, EVERYTHING)[0]
+
+    assert (before.version, after.version) == (1, 2)
+    old.check(before, query[0], 10, 0.8, None)
+    new.check(after, query[0], 10, 0.8, None)
+    assert searcher.n_clusters == 9
+    assert searcher.count() == 80
+
+
+def test_a_switch_during_a_search_never_mixes_versions(store, make_world):
+    old, new = make_world(60, 5, 8), make_world(60, 5, 8, seed=1)
+    old.serve(store)
+    searcher = GallerySearcher(store, "cats")
+    second = new.insert(store)
+    store.before_search = lambda: store.promote(second)
+    queries = old.queries(3)
+
+    for query, result in zip(queries, searcher.search(queries, 10, EVERYTHING), strict=True):
+        assert result.version == 1
+        old.check(result, query, 10, 0.8, None)
+    assert searcher.search(queries, 10, EVERYTHING)[0].version == 2
+
+
+def test_a_version_that_is_dropped_while_it_is_searched_is_searched_anew(store, make_world):
+    old, new = make_world(60, 5, 8), make_world(60, 7, 8, seed=1)
+    first = old.serve(store)
+    searcher = GallerySearcher(store, "cats")
+    queries = old.queries(3)
+    searcher.search(queries, 10, EVERYTHING)
+
+    def replace() -> None:
+        new.serve(store)
+        store.drop_version(first)
+
+    store.before_search = replace
+    for query, result in zip(queries, searcher.search(queries, 10, EVERYTHING), strict=True):
+        assert result.version == 2
+        new.check(result, query, 10, 0.8, None)
+
+
+def test_a_version_that_is_dropped_before_its_clusters_are_read_is_passed_over(store, make_world):
+    old, new = make_world(60, 5, 8), make_world(60, 7, 8, seed=1)
+    first = old.serve(store)
+
+    def replace() -> None:
+        new.serve(store)
+        store.drop_version(first)
+
+    store.before_clusters = replace
+    query = old.queries(1)
+    result = GallerySearcher(store, "cats").search(query, 10, EVERYTHING)[0]
+    assert result.version == 2
+    new.check(result, query[0], 10, 0.8, None)
+
+
+class EmptiedStore(MemoryGalleryStore):
+    """Names a version as served whose collections are gone."""
+
+    def search(self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int) -> list[Candidates]:
+        raise CollectionMissing("The photos are gone.")
+
+
+class EmptiedOfClusters(MemoryGalleryStore):
+    """Likewise, and already its clusters are gone."""
+
+    def clusters(self, info: VersionInfo) -> ClusterTable:
+        raise CollectionMissing("The clusters are gone.")
+
+
+@pytest.mark.parametrize("kind", [EmptiedStore, EmptiedOfClusters])
+def test_a_served_version_that_is_gone_is_told_and_not_retried_for_ever(kind, make_world):
+    world = make_world(10, 2, 4)
+    store = kind()
+    world.serve(store)
+    with pytest.raises(CollectionMissing, match="are gone"):
+        GallerySearcher(store, "cats").search(world.queries(1), 1, EVERYTHING)
+
+
+def test_an_unknown_gallery_is_told(store, make_world):
+    world = make_world(10, 2, 4)
+    with pytest.raises(CollectionMissing, match="'cats'"):
+        GallerySearcher(store, "cats").search(world.queries(1), 1, EVERYTHING)
+    with pytest.raises(CollectionMissing, match="'cats'"):
+        GallerySearcher(store, "cats").require_encoder("model-1")
+
+
+def test_another_encoder_is_refused_with_both_fingerprints(store, make_world):
+    make_world(10, 2, 4).serve(store, fingerprint="model-1")
+    searcher = GallerySearcher(store, "cats")
+    searcher.require_encoder("model-1")
+    with pytest.raises(EncoderMismatch, match=r"'cats' was embedded with the model model-1.*model-2.*ingest"):
+        searcher.require_encoder("model-2")
+
+    make_world(10, 2, 4, seed=1).serve(store, fingerprint="model-2")
+    searcher.require_encoder("model-2")
+    with pytest.raises(EncoderMismatch):
+        searcher.require_encoder("model-1")
