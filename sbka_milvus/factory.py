@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sbka_milvus.embeddings import Gallery
 from sbka_milvus.errors import CollectionMissing, GalleryError
-from sbka_milvus.images import Split, find_photos, list_images, load_sketch
+from sbka_milvus.images import Split, find_photos, list_images
 from sbka_milvus.progress import Progress
-from sbka_milvus.search import GallerySearcher, SearchOptions
-from sbka_milvus.settings import MilvusSettings, Settings
+from sbka_milvus.settings import Settings
 
 if TYPE_CHECKING:
-    from sbka_milvus.demo import World
     from sbka_milvus.encoders.encoder import BundleEncoder
     from sbka_milvus.evaluation import EvaluationReport
-    from sbka_milvus.pipelines.demo import DemoOptions
     from sbka_milvus.pipelines.evaluate import EvaluateOptions
     from sbka_milvus.pipelines.ingest import IngestReport
     from sbka_milvus.store import MilvusGalleryStore
@@ -198,72 +192,3 @@ def evaluate_folder(
     ]
     options = evaluate_options(photos.name, encoder.input_size, settings, n_clusters)
     return evaluate_vectors(encoded[0], encoded[1], split, encoder.fingerprint, options)
-
-
-@dataclass(frozen=True, slots=True)
-class DemoResult:
-    """What the demo made.
-
-    Attributes:
-        report: the table.
-        sheet_png: contact sheet.
-        sheet_html: the same as a page.
-        world: folders of photos and sketches, and the split file.
-        seconds: wall time.
-    """
-
-    report: EvaluationReport
-    sheet_png: Path
-    sheet_html: Path
-    world: World
-    seconds: float
-
-
-def run_demo(root: Path, options: DemoOptions, settings: Settings, progress: Progress) -> DemoResult:
-    """The main job from end to end in one folder: draw, train, ingest, search, evaluate, contact sheet.
-
-    Raises:
-        SbkaError: Any of those of the parts.
-    """
-    from sbka_milvus.pipelines.demo import (
-        demo_queries,
-        demo_report,
-        demo_rows,
-        draw_demo_world,
-        pretrain_demo,
-        train_demo,
-    )
-    from sbka_milvus.pipelines.import_model import import_model
-    from sbka_milvus.sheets import SheetTable, write_html, write_png
-
-    start = time.perf_counter()
-    world = draw_demo_world(root / "world", options, progress)
-    split = Split.load(world.split)
-    # The demo shows the method on its own Milvus, whatever server the settings name.
-    settings = settings.model_copy(update={"milvus": MilvusSettings()})
-    backbone = pretrain_demo(world, root / "photos-only.safetensors", options, progress)
-    untrained = replace(backbone, weights=None, pretrained=False)
-    for name, request in (("untrained", untrained), ("photos-only", backbone)):
-        import_model(request, root / "models" / name, name, progress)
-    train_demo(world, backbone, root / "models" / "sbka", options, progress)
-    gallery = root / "gallery"
-    shutil.rmtree(gallery, ignore_errors=True)
-    photos = [str(world.photos / name) for name in split.unseen]
-    ingest_into(photos, gallery, settings, progress, model=root / "models" / "sbka", name="demo")
-    baselines = [
-        evaluate_folder(world.photos, root / "models" / name, world.sketches, split, settings, progress)
-        for name in ("untrained", "photos-only")
-    ]
-    trained = evaluate_gallery_folder(gallery, world.sketches, split, settings, progress)
-    report = demo_report(baselines[0], baselines[1], trained)
-    with progress.stage("Drawing the contact sheet"), open_gallery(gallery, settings) as (opened, store):
-        encoder = open_encoder(opened.model_folder, settings)
-        queries = demo_queries(world, split)
-        pictures = [load_sketch(query.path, size=options.picture_size) for query in queries]
-        vectors = encoder.encode_sketches(pictures)
-        results = GallerySearcher(store, opened.name).search(vectors, 8, SearchOptions())
-        rows = demo_rows(queries, pictures, [list(result) for result in results])
-        title = "Sketches of categories never seen in training, and the photos found"
-        write_png(rows, root / "sheet.png", title=title)
-        write_html(rows, root / "sheet.html", title=title, tables=[SheetTable(*report.table())])
-    return DemoResult(report, root / "sheet.png", root / "sheet.html", world, time.perf_counter() - start)

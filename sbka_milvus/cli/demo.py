@@ -29,9 +29,9 @@ def demo(
     import json
 
     from sbka_milvus.cli.console import ConsoleProgress, err, print_json
-    from sbka_milvus.factory import run_demo
     from sbka_milvus.pipelines.demo import DemoOptions
     from sbka_milvus.settings import load_settings
+    from sbka_milvus.showcase import run_demo
 
     err.print(
         "A world of drawn things: a network learns some categories, then finds photos of others from sketches.",
@@ -47,15 +47,14 @@ def demo(
 
 def _show(result: object) -> None:
     from sbka_milvus.cli.console import out, print_table, printable
-    from sbka_milvus.factory import DemoResult
+    from sbka_milvus.showcase import DEMO_METRICS, DemoResult
 
     assert isinstance(result, DemoResult)
     report = result.report
-    metrics = ("mAP@all", "P@10")
     print_table(
         f"{report.n_queries} sketches of {report.n_categories} unseen categories, {report.n_gallery} photos",
-        ("method", *metrics),
-        ((row.method, *(f"{row.values[metric]:.3f}" for metric in metrics)) for row in report.rows),
+        ("method", *DEMO_METRICS),
+        ((row.method, *(f"{row.values[metric]:.3f}" for metric in DEMO_METRICS)) for row in report.rows),
     )
     lines = [
         f"Contact sheet: {printable(result.sheet_png)} and {printable(result.sheet_html)}",

@@ -21,7 +21,7 @@ class Manifest(BaseModel):
         dim: length of a vector.
         classes: seen categories, in the order of the student's head; empty for a model that was not trained here.
         training: record of the training: settings, data, metrics; empty for a model that was not trained here.
-        fingerprint: of weights, preprocessing and dimension.
+        fingerprint: of architecture, weights, preprocessing and dimension.
         weights_digest: BLAKE2b of the weights file, to notice damage.
     """
 

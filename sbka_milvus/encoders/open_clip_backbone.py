@@ -120,7 +120,7 @@ def _knowledge_head(model: nn.Module, spec: BackboneSpec) -> KnowledgeHead:
             templates=open_clip.SIMPLE_IMAGENET_TEMPLATES,
             num_classes_per_batch=TEXT_BATCH,
         )
-    return KnowledgeHead(weights.T, scale=float(model.logit_scale.exp()))  # type: ignore[operator]
+    return KnowledgeHead(weights.T, scale=float(model.logit_scale.detach().exp()))  # type: ignore[operator]
 
 
 def _preprocessing(visual: nn.Module, request: BuildRequest) -> Preprocessing:

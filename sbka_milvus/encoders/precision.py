@@ -68,6 +68,19 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def training_precision(device: torch.device) -> Precision:
+    """bf16 where the processor computes in it, else fp32.
+
+    It is read off the processor and not timed, so that one seed trains one model however busy the machine is.
+    """
+    has_bf16 = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_computes_bf16()
+    return BF16 if has_bf16 else Precision(channels_last=True)
+
+
+def _cpu_computes_bf16() -> bool:
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def choose_precision(net: nn.Module, device: torch.device, size: int) -> Precision:
     """The fastest precision for a network whose vectors keep a cosine of at least ``MIN_COSINE`` to fp32's.
 

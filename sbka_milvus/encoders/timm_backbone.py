@@ -70,7 +70,7 @@ def _set_input_size(net: nn.Module, spec: BackboneSpec, size: int) -> None:
     try:
         if hasattr(net, "set_input_size"):
             net.set_input_size(img_size=(size, size))  # type: ignore[operator]
-        with torch.inference_mode():
+        with torch.no_grad():
             net.eval().forward_features(torch.zeros(1, 3, size, size))  # type: ignore[operator]
     except (AssertionError, RuntimeError, ValueError, ZeroDivisionError) as error:
         raise BackboneError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from sbka_milvus.encoders.backbones import BuildRequest, build_backbone
-from sbka_milvus.encoders.precision import BF16, resolve_device
+from sbka_milvus.encoders.precision import resolve_device, training_precision
 from sbka_milvus.encoders.sbka import SbkaStudent
 from sbka_milvus.encoders.timm_backbone import TimmBackbone, save_classifier
 from sbka_milvus.errors import BackboneError, DatasetError
@@ -67,6 +67,7 @@ def pretrain_classifier(
     if pixels.rejected:
         progress.say(f"{len(pixels.rejected)} photos could not be used, for example: {pixels.rejected[0][1]}")
     student = SbkaStudent(backbone, len(classes), None)
-    trainer = Trainer(student, None, None, options, device=resolve_device(device), precision=BF16)
+    where = resolve_device(device)
+    trainer = Trainer(student, None, None, options, device=where, precision=training_precision(where))
     trainer.fit(TrainingData(classes, pixels, pixels, (), nothing, nothing), progress)
     save_classifier(backbone, student.seen_head, out)

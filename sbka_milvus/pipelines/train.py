@@ -13,7 +13,7 @@ import torch
 
 from sbka_milvus.encoders.backbones import BuildRequest, BuiltBackbone, build_backbone
 from sbka_milvus.encoders.bundle import HISTORY_FILE, BundleNotes, ModelBundle, check_target, save_bundle
-from sbka_milvus.encoders.precision import BF16, FP32, Precision, resolve_device
+from sbka_milvus.encoders.precision import BF16, FP32, Precision, resolve_device, training_precision
 from sbka_milvus.encoders.sbka import SbkaStudent, SbkaTeacher
 from sbka_milvus.errors import TrainingError
 from sbka_milvus.images import LabelledImage, Split, list_categories, list_images, load_photo, load_sketch
@@ -171,7 +171,7 @@ def _affinity(
 
 def _precision(name: str, device: torch.device) -> Precision:
     if name == "auto":
-        return BF16 if device.type in ("cuda", "cpu") else FP32
+        return training_precision(device)
     if name not in _PRECISIONS:
         raise TrainingError(f"There is no precision {name!r}.", f"Use auto, {', '.join(_PRECISIONS)}.")
     return _PRECISIONS[name]

@@ -37,7 +37,7 @@ img { display: block; width: 100%; height: auto; aspect-ratio: 1; object-fit: co
 h2 { margin: .5rem 0 0; font-size: 1rem; overflow-wrap: anywhere; }
 .sketch p, .none { margin: 0; color: var(--soft); font-size: .875rem; }
 ol { list-style: none; margin: 0; padding: 0; display: grid; gap: 1rem;
-  grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); align-content: start; }
+  grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); align-content: start; }
 .photo { display: block; position: relative; border-radius: .5rem; background: var(--panel); }
 .right .photo { outline: 4px solid var(--right); }
 .wrong .photo { outline: 4px solid var(--wrong); }

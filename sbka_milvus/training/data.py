@@ -17,7 +17,8 @@ from sbka_milvus.images import LabelledImage
 from sbka_milvus.progress import Progress
 from sbka_milvus.types import IntArray
 
-CACHE_BYTES = 4 * 2**30
+CACHE_BYTES = 2 * 2**30
+"""Pixels that a set of one modality keeps in memory."""
 _CHUNK = 64
 
 LoadPixels = Callable[[Path], NDArray[np.uint8]]
@@ -32,6 +33,7 @@ class PixelSet:
     Attributes:
         labels: shape (N,), int64.
         rejected: files that could not be used, each with the reason.
+        first_reasons: the first of these reasons by category.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class PixelSet:
         self._paths: list[Path] = []
         self._cache: list[torch.Tensor | None] = []
         self.rejected: list[tuple[Path, str]] = []
+        self.first_reasons: dict[str, str] = {}
         labels: list[int] = []
         held = 0
         with ThreadPoolExecutor(workers) as pool:
@@ -58,6 +61,7 @@ class PixelSet:
                 for image, pixels in zip(chunk, pool.map(self._try_load, [item.path for item in chunk]), strict=True):
                     if isinstance(pixels, str):
                         self.rejected.append((image.path, pixels))
+                        self.first_reasons.setdefault(image.category, pixels)
                         continue
                     held += pixels.numel()
                     self._paths.append(image.path)
@@ -228,5 +232,5 @@ def require_all_classes(classes: Sequence[str], pixel_set: PixelSet, kind: str) 
     readable = set(pixel_set.labels.tolist())
     empty = [name for position, name in enumerate(classes) if position not in readable]
     if empty:
-        reason = pixel_set.rejected[0][1] if pixel_set.rejected else "there are none."
+        reason = pixel_set.first_reasons.get(empty[0], "there are none.")
         raise DatasetError(f"None of the {kind} of {empty[0]!r} can be read: {reason}", "Replace or remove them.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +26,11 @@ def load_affinity(path: Path, classes: tuple[str, ...], n_known: int) -> tuple[t
         DatasetError: The file cannot be read, or is of another form or width.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             names = [str(name) for name in archive["categories"]]
             values = np.asarray(archive["affinity"], dtype=np.float32)
-    except (OSError, EOFError, LookupError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        # A TypeError is a .npy file, which holds one array where a set of named ones is needed.
+    except Exception as error:
+        # A damaged archive fails inside zipfile, zlib or NumPy with whatever its bytes happen to say.
         raise DatasetError(
             f"The affinity file {path} cannot be read: {str(error).rstrip('.')}.",
             "It must be an npz with arrays 'categories' and 'affinity'.",

@@ -51,6 +51,20 @@ def test_the_demo_leaves_a_table_a_sheet_and_a_page(demo: Path) -> None:
     assert trained_on == set(split["seen"])
 
 
+def test_the_demo_leaves_a_gallery_of_somebody_else_alone(sbka: Sbka, demo: Path, tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "world").symlink_to(demo / "world")
+    treasure = tmp_path / "demo" / "gallery" / "treasure.txt"
+    treasure.parent.mkdir()
+    treasure.write_text("mine")
+    ran = sbka(
+        "demo", "-o", tmp_path / "demo", "--photos", "6", "--sketches", "5", "--pretrain-epochs", "1", "--epochs", "1"
+    )
+    assert ran.code == 1
+    assert "left alone" in ran.err
+    assert treasure.read_text() == "mine"
+
+
 def test_search_prints_a_table(sbka: Sbka, demo: Path, gallery: Path) -> None:
     ran = sbka("search", sketch_of(demo), "--gallery", gallery, "-k", "5")
     assert ran.code == 0, ran.err

@@ -1,0 +1,270 @@
+"""Evaluation gives the figures that can be computed by hand, and says what it left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sbka_milvus.clusters import fit_clusters
+from sbka_milvus.errors import DatasetError, EncoderMismatch, StoreError
+from sbka_milvus.evaluation import rank_one_to_many, rank_one_to_one
+from sbka_milvus.images import LabelledImage, Split
+from sbka_milvus.pipelines.evaluate import (
+    EvaluateOptions,
+    LabelledVectors,
+    Rankings,
+    encode_images,
+    evaluate_gallery,
+    evaluate_vectors,
+    make_report,
+)
+from sbka_milvus.protocols import GalleryStore
+from sbka_milvus.store import MAX_LIMIT, MemoryGalleryStore, MilvusGalleryStore
+from sbka_milvus.types import Clustering, ClusterTable, Embeddings, FloatArray, GalleryRows, normalise
+
+SPLIT = Split("tiny", seen=("dog",), unseen=("ant", "bee"))
+OPTIONS = EvaluateOptions("drawn", 64, ks=(1, 2))
+
+
+def directions(*degrees: float) -> FloatArray:
+    angles = np.radians(degrees)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+
+def vectors(rows: FloatArray, categories: list[str], kind: str = "photos", notes: tuple[str, ...] = ()):
+    paths = tuple(Path(f"/{kind}/{category}/{row:05d}.jpg") for row, category in enumerate(categories))
+    return LabelledVectors(rows, tuple(categories), paths, notes)
+
+
+def serve(store: GalleryStore, photos: LabelledVectors, clustering: Clustering, fingerprint: str = "grid-1") -> None:
+    embeddings = Embeddings(tuple(str(path) for path in photos.paths), photos.vectors)
+    info = store.create_version("cats", fingerprint, clustering.table)
+    store.insert(info, GalleryRows(embeddings, clustering.assignments))
+    store.promote(info)
+
+
+# Seen from the sketch at 0 degrees: ant 10, bee 20, ant 40, bee 60.
+PHOTOS = vectors(directions(10, 40, 20, 60), ["ant", "ant", "bee", "bee"])
+SKETCHES = vectors(directions(0), ["ant"], "sketches")
+BY_CATEGORY = Clustering(
+    ClusterTable(directions(25, 40), np.array([2, 2]), np.float32([1, 1]), ((), ())), np.array([0, 0, 1, 1])
+)
+
+
+class TestByHand:
+    def test_one_to_one_and_one_to_many(self, make_encoder, progress):
+        store = MemoryGalleryStore()
+        serve(store, PHOTOS, BY_CATEGORY)
+        report = evaluate_gallery(store, "cats", SKETCHES, SPLIT, make_encoder(), OPTIONS, progress)
+
+        # One-to-one: ant, bee, ant, bee. AP = (1/1 + 2/3) / 2.
+        assert report.score("one-to-one", "mAP@all") == pytest.approx(5 / 6)
+        assert report.score("one-to-one", "P@1") == 1
+        assert report.score("one-to-one", "P@2") == 0.5
+        # One-to-many: 0.8 cos 25 + 0.2 cos 40 = 0.878 is above 0.8 cos 40 + 0.2 cos 20 = 0.801: ant, ant, bee, bee.
+        assert report.score("one-to-many", "mAP@all") == 1
+        assert report.score("one-to-many", "P@2") == 1
+        # Chance, with R = 2 of N = 4 and H_4 = 25/12: 1/4 (25/12 + 1/3 (4 - 25/12)) = 49/72.
+        assert report.score("chance", "mAP@all") == pytest.approx(49 / 72)
+        assert report.score("chance", "P@1") == 0.5
+        assert report.categories == {"ant": 1.0}
+        assert (report.n_queries, report.n_gallery, report.n_categories, report.n_clusters) == (1, 4, 1, 2)
+        assert (report.data_set, report.split_name, report.split_digest) == ("drawn", "tiny", SPLIT.digest)
+        assert (report.cluster_weight, report.fingerprint, report.notes) == (0.8, "grid-1", ())
+        assert progress.stages == [["Searching", 1, 1]]
+
+    def test_the_weight_is_that_of_the_options(self, make_encoder, progress):
+        store = MemoryGalleryStore()
+        serve(store, PHOTOS, BY_CATEGORY)
+        options = replace(OPTIONS, cluster_weight=0.0)
+        report = evaluate_gallery(store, "cats", SKETCHES, SPLIT, make_encoder(), options, progress)
+        assert report.score("one-to-many", "mAP@all") == pytest.approx(5 / 6)
+
+    def test_the_mean_is_over_the_sketches(self):
+        sketches = vectors(directions(0, 0, 90), ["ant", "bee", "bee"], "sketches")
+        report = evaluate_vectors(PHOTOS, sketches, SPLIT, "grid-1", replace(OPTIONS, n_clusters=4))
+        # Orders from 0: ant, bee, ant, bee; from 90 the reverse. APs: 5/6, (1/2 + 2/4) / 2 = 1/2, (1 + 2/3) / 2 = 5/6.
+        assert report.score("one-to-one", "mAP@all") == pytest.approx((5 / 6 + 1 / 2 + 5 / 6) / 3)
+        # Each photo is a cluster of its own, so that both rankings are the same.
+        assert report.score("one-to-many", "mAP@all") == report.score("one-to-one", "mAP@all")
+        assert report.categories == pytest.approx({"ant": 5 / 6, "bee": 2 / 3})
+        assert (report.n_queries, report.n_categories, report.n_clusters) == (3, 2, 4)
+
+    def test_hand_made_rankings(self):
+        rankings = Rankings(np.array([[1, 0, 0]]), np.array([[0, 0, 1]]), 2)
+        report = make_report(rankings, {"ant": 0, "bee": 1}, SKETCHES, SPLIT, "grid-1", OPTIONS)
+        assert report.score("one-to-one", "mAP@all") == pytest.approx((1 / 2 + 2 / 3) / 2)
+        assert report.score("one-to-many", "mAP@all") == 1
+
+
+class TestNotes:
+    def test_sketches_without_photos_are_left_out_and_counted(self):
+        sketches = vectors(directions(0, 5, 7), ["ant", "cat", "cat"], "sketches", ("Left out: x.",))
+        report = evaluate_vectors(PHOTOS, sketches, SPLIT, "grid-1", OPTIONS)
+        assert report.n_queries == 1
+        assert report.score("one-to-one", "mAP@all") == pytest.approx(5 / 6)
+        assert report.notes == ("Left out: x.", "2 sketches left out: the gallery has no photo of their category.")
+
+    def test_categories_outside_the_split_stay_and_are_counted(self):
+        photos = vectors(directions(10, 40, 20, 60), ["ant", "ant", "dog", "cow"])
+        report = evaluate_vectors(photos, SKETCHES, SPLIT, "grid-1", OPTIONS)
+        assert report.n_gallery == 4
+        assert report.score("one-to-one", "mAP@all") == pytest.approx(5 / 6)
+        assert report.notes == ("The gallery holds 2 categories outside the split's unseen ones.",)
+
+    def test_photos_that_were_left_out_are_noted(self):
+        photos = replace(PHOTOS, notes=("Left out: a photo.",))
+        sketches = replace(SKETCHES, notes=("Left out: a sketch.",))
+        report = evaluate_vectors(photos, sketches, SPLIT, "grid-1", OPTIONS)
+        assert report.notes == ("Left out: a photo.", "Left out: a sketch.")
+
+    def test_no_sketch_with_a_photo_is_an_error(self, make_encoder, progress):
+        sketches = vectors(directions(0), ["cat"], "sketches")
+        with pytest.raises(DatasetError, match=r"No sketch has a photo.*folders named like"):
+            evaluate_vectors(PHOTOS, sketches, SPLIT, "grid-1", OPTIONS)
+        store = MemoryGalleryStore()
+        serve(store, PHOTOS, BY_CATEGORY)
+        with pytest.raises(DatasetError, match="No sketch has a photo"):
+            evaluate_gallery(store, "cats", sketches, SPLIT, make_encoder(), OPTIONS, progress)
+
+    def test_folders_may_be_spelt_otherwise_than_the_split(self, make_encoder, progress):
+        photos = vectors(PHOTOS.vectors, ["Hot-Air_Balloon", "Hot-Air_Balloon", "bee", "bee"])
+        sketches = vectors(SKETCHES.vectors, ["hot air balloon"], "sketches")
+        store = MemoryGalleryStore()
+        serve(store, photos, BY_CATEGORY)
+        split = Split("tiny", (), ("hot air balloon", "bee"))
+        report = evaluate_gallery(store, "cats", sketches, split, make_encoder(), OPTIONS, progress)
+        assert report.categories == {"hot air balloon": 1.0}
+        assert report.notes == ()
+
+
+class TestGallery:
+    @pytest.fixture(params=["memory", "milvus_lite"])
+    def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GalleryStore]:
+        store = MemoryGalleryStore() if request.param == "memory" else MilvusGalleryStore(str(tmp_path / "lite"))
+        yield store
+        store.close()
+
+    def test_its_figures_are_those_of_the_vectors(self, store, make_encoder, progress):
+        rng = np.random.default_rng(5)
+        names = [f"category {number}" for number in range(6)]
+        centres = rng.normal(size=(6, 16))
+        photos = vectors(normalise(np.repeat(centres, 30, 0) + rng.normal(size=(180, 16))), sorted(names * 30))
+        sketches = vectors(normalise(np.repeat(centres, 12, 0) + rng.normal(size=(72, 16))), sorted(names * 12))
+        split = Split("six", (), tuple(names))
+        options = EvaluateOptions("drawn", 64, n_clusters=9, seed=3)
+        straight = evaluate_vectors(photos, sketches, split, "grid-1", options)
+        embeddings = Embeddings(tuple(str(path) for path in photos.paths), photos.vectors)
+        serve(store, photos, fit_clusters(embeddings, 9, seed=3))
+        searched = evaluate_gallery(store, "cats", sketches, split, make_encoder(), options, progress)
+
+        assert 0.2 < straight.score("one-to-one", "mAP@all") < straight.score("one-to-many", "mAP@all") < 0.95
+        for row, other in zip(searched.rows, straight.rows, strict=True):
+            assert row.method == other.method
+            assert row.values == pytest.approx(other.values, abs=1e-6)
+        assert searched.categories == pytest.approx(straight.categories, abs=1e-6)
+        assert replace(searched, rows=straight.rows, categories=straight.categories) == straight
+
+    def test_a_gallery_above_the_limit_of_one_search_is_ranked_whole(self, make_encoder, progress):
+        rng = np.random.default_rng(6)
+        n = MAX_LIMIT + 100
+        photos = vectors(normalise(rng.normal(size=(n, 4))), [("ant", "bee")[row % 2] for row in range(n)])
+        sketches = vectors(normalise(rng.normal(size=(2, 4))), ["ant", "bee"], "sketches")
+        assignments = np.arange(n) % 2
+        table = ClusterTable(np.eye(4, dtype=np.float32)[:2], np.bincount(assignments), np.float32([3, 3]), ((), ()))
+        store = MemoryGalleryStore()
+        serve(store, photos, Clustering(table, assignments))
+        report = evaluate_gallery(store, "cats", sketches, SPLIT, make_encoder(), OPTIONS, progress)
+
+        labels = np.arange(n) % 2
+        one = labels[rank_one_to_one(sketches.vectors, photos.vectors)]
+        many = labels[rank_one_to_many(sketches.vectors, photos.vectors, table.centroids, assignments, 0.8)]
+        expected = make_report(Rankings(one, many, 2), {"ant": 0, "bee": 1}, sketches, SPLIT, "grid-1", OPTIONS)
+        assert report.n_gallery == n
+        for row, other in zip(report.rows, expected.rows, strict=True):
+            assert row.values == pytest.approx(other.values, abs=1e-5)
+
+    def test_another_encoder_is_refused(self, make_encoder, progress):
+        store = MemoryGalleryStore()
+        serve(store, PHOTOS, BY_CATEGORY)
+        with pytest.raises(EncoderMismatch, match=r"grid-1.*grid-2"):
+            evaluate_gallery(store, "cats", SKETCHES, SPLIT, make_encoder("grid-2"), OPTIONS, progress)
+
+    @pytest.mark.parametrize("change", ["rebuilt", "shrunk"])
+    def test_a_gallery_that_changes_meanwhile_is_told(self, make_encoder, progress, change):
+        class ChangingStore(MemoryGalleryStore):
+            searches = 0
+
+            def search(self, info, queries, cluster_ids, limit):
+                found = super().search(info, queries, cluster_ids, limit)
+                self.searches += 1
+                if self.searches == 1 and change == "rebuilt":
+                    serve(self, PHOTOS, BY_CATEGORY)
+                elif self.searches == 1:
+                    self.delete(info, found[0].ids[:1])
+                return found
+
+        store = ChangingStore()
+        serve(store, PHOTOS, BY_CATEGORY)
+        sketches = vectors(directions(0, 10), ["ant", "bee"], "sketches")
+        with pytest.raises(StoreError, match=r"'cats' changed while it was evaluated.*again"):
+            evaluate_gallery(store, "cats", sketches, SPLIT, make_encoder(), OPTIONS, progress)
+
+
+class TestEncoding:
+    def test_pictures_are_encoded_with_their_categories(self, photos, make_encoder, progress):
+        images = [LabelledImage(path, "ant") for path in sorted(photos.iterdir())]
+        encoder = make_encoder()
+        found = encode_images(images, encoder, sketches=False, size=64, progress=progress)
+        assert found.vectors.shape == (10, 48)
+        assert found.categories == ("ant",) * 10
+        assert found.paths == tuple(image.path for image in images)
+        assert found.notes == ()
+        assert progress.stages == [["Encoding photos", 10, 10]]
+
+    def test_sketches_are_normalised_to_the_size(self, tmp_path, make_encoder, progress):
+        drawing = Image.new("L", (200, 120), "white")
+        drawing.paste(0, (50, 20, 60, 100))
+        drawing.save(tmp_path / "sketch.png")
+        encoder = make_encoder()
+        images = [LabelledImage(tmp_path / "sketch.png", "ant")]
+        encode_images(images, encoder, sketches=True, size=80, progress=progress)
+        assert encoder.sizes == [(80, 80)]
+        assert progress.stages == [["Encoding sketches", 1, 1]]
+
+    def test_photos_are_decoded_as_ingest_decodes_them(self, draw, tmp_path, make_encoder, progress):
+        path = draw(tmp_path / "large.jpg", 1, (640, 480))
+        encoder = make_encoder()
+        encode_images([LabelledImage(path, "ant")], encoder, sketches=False, size=64, progress=progress)
+        assert encoder.sizes == [(160, 120)]
+
+    def test_many_pictures_go_in_batches(self, photos, make_encoder, progress):
+        images = [LabelledImage(photos / f"{row % 10:02d}.png", str(row)) for row in range(100)]
+        encoder = make_encoder()
+        found = encode_images(images, encoder, sketches=False, size=64, progress=progress)
+        assert encoder.batches == [64, 36]
+        assert found.categories == tuple(str(row) for row in range(100))
+        np.testing.assert_array_equal(found.vectors[:10], found.vectors[90:])
+
+    def test_bad_pictures_are_left_out_and_noted(self, photos, make_encoder, progress):
+        (photos / "04.png").write_text("no picture")
+        images = [LabelledImage(path, path.stem) for path in sorted(photos.iterdir())]
+        found = encode_images(images, make_encoder(), sketches=False, size=64, progress=progress)
+        assert "04" not in found.categories
+        assert len(found.vectors) == len(found.paths) == len(found.categories) == 9
+        assert len(found.notes) == 1
+        assert "04.png" in found.notes[0]
+
+    def test_none_but_bad_pictures_are_an_error(self, tmp_path, make_encoder, progress):
+        (tmp_path / "bad.png").write_text("no picture")
+        with pytest.raises(DatasetError, match=r"None of the 1 pictures.*bad\.png"):
+            encode_images(
+                [LabelledImage(tmp_path / "bad.png", "ant")], make_encoder(), sketches=False, size=64, progress=progress
+            )
+        with pytest.raises(DatasetError, match="None of the 0 pictures"):
+            encode_images([], make_encoder(), sketches=False, size=64, progress=progress)
