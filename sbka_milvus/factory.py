@@ -13,6 +13,7 @@ from sbka_milvus.errors import CollectionMissing, GalleryError
 from sbka_milvus.images import Split, find_photos, list_images
 from sbka_milvus.progress import Progress
 from sbka_milvus.settings import Settings
+from sbka_milvus.store import require_gallery_name
 
 if TYPE_CHECKING:
     from sbka_milvus.encoders.encoder import BundleEncoder
@@ -135,6 +136,8 @@ def _gallery_for(root: Path, model: Path | None, name: str | None, settings: Set
     from sbka_milvus.encoders.spec import BackboneSpec
     from sbka_milvus.pipelines.import_model import import_model
 
+    if name is not None:
+        require_gallery_name(name)
     if model is None and Gallery.exists(root):
         return Gallery.open(root)
     with tempfile.TemporaryDirectory(prefix="sbka-") as temporary:

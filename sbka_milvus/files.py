@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+from uuid import uuid4
 
 from sbka_milvus.errors import OutputError
 
@@ -19,17 +19,15 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OutputError: The disk is full or the folder cannot be written.
     """
-    temporary: Path | None = None
+    # Not tempfile: its files are readable by their owner alone, whatever the umask says.
+    draft = path.parent / f".{uuid4().hex}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
+        with draft.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-        temporary = None
+        draft.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
         raise OutputError(
@@ -37,8 +35,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             "Check free space and permissions, then run again: finished work is kept.",
         ) from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

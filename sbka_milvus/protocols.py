@@ -19,7 +19,7 @@ class Encoder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Names weights, preprocessing and dimension: two encoders with one fingerprint make the same vectors."""
+        """Names architecture, weights, preprocessing and dimension: equal for encoders that make the same vectors."""
 
     def encode_photos(self, photos: Sequence[Image.Image]) -> FloatArray:
         """shape (N, dim), float32, unit rows."""

@@ -148,6 +148,10 @@ class Clustering:
     assignments: IntArray
 
     def __post_init__(self) -> None:
+        if self.assignments.ndim != 1 or not np.issubdtype(self.assignments.dtype, np.integer):
+            raise InvalidValue(
+                f"assignments must be integers of shape (N,), not {self.assignments.dtype} of {self.assignments.shape}."
+            )
         if len(self.assignments) and not (self.assignments.min() >= 0 and self.assignments.max() < len(self.table)):
             raise InvalidValue("assignments name a cluster that does not exist.")
         counted = np.bincount(self.assignments, minlength=len(self.table))
@@ -184,6 +188,7 @@ class VersionInfo:
         fingerprint: of the model bundle that made the vectors.
         dim: length of a vector.
         n_clusters: number of clusters, and of cluster partitions up to the limit.
+        token: of this very version: one that is made later and happens to get the same number has another.
     """
 
     gallery: str
@@ -191,6 +196,7 @@ class VersionInfo:
     fingerprint: str
     dim: int
     n_clusters: int
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterator, Sequence
 from html import escape
 from io import BytesIO
+from pathlib import Path
 
 from PIL import Image, ImageChops
 
 from sbka_milvus.errors import InvalidValue
-from sbka_milvus.sheets.files import atomic_file
+from sbka_milvus.files import replacing
 from sbka_milvus.sheets.lettering import one_line
 from sbka_milvus.sheets.pictures import flatten, resize_within
 from sbka_milvus.sheets.sheet import SheetHit, SheetRow, SheetTable, require_rows
@@ -45,12 +46,12 @@ def write_html(
     Raises:
         InvalidValue: There is no row, or ``max_side`` is below 1.
         ImageError: A picture cannot be read.
-        SettingsError: The file cannot be written.
+        OutputError: The file cannot be written.
     """
     require_rows(rows)
     if max_side < 1:
         raise InvalidValue(f"max_side is {max_side} pixels.", "It must be at least 1.")
-    with atomic_file(path) as file:
+    with replacing(Path(path)) as file:
         for part in _page(rows, title, subtitle, tables, max_side):
             file.write(part.encode())
 

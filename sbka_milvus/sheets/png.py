@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image, ImageDraw
 
 from sbka_milvus.errors import InvalidValue
-from sbka_milvus.sheets.files import atomic_file
+from sbka_milvus.files import replacing
 from sbka_milvus.sheets.lettering import font_of_size, shorten
 from sbka_milvus.sheets.pictures import fit_tile, flatten
 from sbka_milvus.sheets.sheet import SheetHit, SheetRow, require_rows
@@ -132,10 +133,10 @@ def write_png(
 
     Raises:
         InvalidValue, ImageError: As :func:`draw_sheet`.
-        SettingsError: The file cannot be written.
+        OutputError: The file cannot be written.
     """
     sheet = draw_sheet(rows, title=title, tile=tile, columns=columns)
-    with atomic_file(path) as file:
+    with replacing(Path(path)) as file:
         sheet.save(file, "PNG", optimize=True)
 
 

@@ -15,7 +15,7 @@ from sbka_milvus.store.names import (
 from sbka_milvus.store.pages import Record, page_rows, read_pages
 from sbka_milvus.store.partitions import PartitionLayout
 from sbka_milvus.store.refusals import not_served, unknown_version
-from sbka_milvus.store.schema import is_complete, read_clusters, read_info, read_layout_mark
+from sbka_milvus.store.schema import is_complete, is_grouped, read_clusters, read_info
 from sbka_milvus.store.session import Session
 from sbka_milvus.types import ClusterTable, VersionInfo
 
@@ -43,7 +43,7 @@ class Catalogue:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._opened: dict[str, tuple[str, OpenVersion]] = {}
+        self._opened: dict[str, OpenVersion] = {}
 
     def open(self, info: VersionInfo) -> OpenVersion:
         """The version, made ready for reading and writing.
@@ -59,13 +59,12 @@ class Catalogue:
         if not is_complete(properties) or read_info(info.gallery, info.version, properties) != info:
             self._opened.pop(photos, None)
             raise unknown_version(info)
-        token, grouped = read_layout_mark(properties)
         known = self._opened.get(photos)
-        if known is None or known[0] != token:
+        if known is None or known.info != info:
             self._session.call("load_collection", photos, long=True)
-            layout = self._read_layout(info) if grouped else PartitionLayout.one_each(info.n_clusters)
-            known = self._opened[photos] = (token, OpenVersion(info, photos, layout))
-        return known[1]
+            layout = self._read_layout(info) if is_grouped(properties) else PartitionLayout.one_each(info.n_clusters)
+            known = self._opened[photos] = OpenVersion(info, photos, layout)
+        return known
 
     def versions(self, gallery: str) -> list[VersionInfo]:
         """All complete versions, oldest first."""

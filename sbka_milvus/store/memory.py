@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from threading import RLock
+from uuid import uuid4
 
 import numpy as np
 
@@ -66,9 +67,8 @@ class MemoryGalleryStore:
         require_new_version(fingerprint, table)
         with self._open():
             versions = self._galleries.setdefault(gallery, _Gallery()).versions
-            info = VersionInfo(
-                gallery, max(versions, default=0) + 1, fingerprint, int(table.centroids.shape[1]), len(table)
-            )
+            number, dim = max(versions, default=0) + 1, int(table.centroids.shape[1])
+            info = VersionInfo(gallery, number, fingerprint, dim, len(table), token=uuid4().hex)
             versions[info.version] = _Version(info, _copy(table))
             return info
 

@@ -64,19 +64,15 @@ def index_params(field: str) -> Any:
     return params
 
 
-def version_properties(info: VersionInfo, layout: PartitionLayout, token: str) -> dict[str, str]:
-    """What a version's collections say of it from their first moment on.
-
-    Args:
-        token: tells this version from another one of the same number, made after this was dropped.
-    """
+def version_properties(info: VersionInfo, layout: PartitionLayout) -> dict[str, str]:
+    """What a version's collections say of it from their first moment on."""
     return {
         _FORMAT: FORMAT,
         _FINGERPRINT: info.fingerprint,
         _DIM: str(info.dim),
         _N_CLUSTERS: str(info.n_clusters),
         _GROUPED: str(int(layout.is_grouped)),
-        _TOKEN: token,
+        _TOKEN: info.token,
         COMPLETE: "0",
     }
 
@@ -105,7 +101,12 @@ def read_info(gallery: str, version: int, properties: Mapping[str, str]) -> Vers
         )
     try:
         return VersionInfo(
-            gallery, version, properties[_FINGERPRINT], int(properties[_DIM]), int(properties[_N_CLUSTERS])
+            gallery,
+            version,
+            properties[_FINGERPRINT],
+            int(properties[_DIM]),
+            int(properties[_N_CLUSTERS]),
+            token_of(properties),
         )
     except (KeyError, ValueError) as error:
         raise StoreError(
@@ -113,9 +114,14 @@ def read_info(gallery: str, version: int, properties: Mapping[str, str]) -> Vers
         ) from error
 
 
-def read_layout_mark(properties: Mapping[str, str]) -> tuple[str, bool]:
-    """The token of a version, and whether clusters share partitions in it."""
-    return properties.get(_TOKEN, ""), properties.get(_GROUPED) == "1"
+def token_of(properties: Mapping[str, str]) -> str:
+    """The token of a version; empty where there is none."""
+    return properties.get(_TOKEN, "")
+
+
+def is_grouped(properties: Mapping[str, str]) -> bool:
+    """Whether clusters share partitions in a version."""
+    return properties.get(_GROUPED) == "1"
 
 
 def cluster_records(table: ClusterTable, layout: PartitionLayout) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from sbka_milvus.store.schema import (
     index_params,
     is_ours,
     photos_schema,
-    read_layout_mark,
+    token_of,
     version_properties,
 )
 from sbka_milvus.store.session import Session
@@ -134,20 +134,21 @@ class Versions:
         number = max((name.version for name in self._catalogue.names(gallery)), default=0)
         for _ in range(_TRIES):
             number += 1
-            info = VersionInfo(gallery, number, fingerprint, int(table.centroids.shape[1]), len(table))
+            dim = int(table.centroids.shape[1])
+            info = VersionInfo(gallery, number, fingerprint, dim, len(table), token=uuid4().hex)
             if self._claim(info, layout):
                 return info
         raise StoreError(f"No free version number was found for gallery '{gallery}'.", "Try again.")
 
     def _claim(self, info: VersionInfo, layout: PartitionLayout) -> bool:
         """Makes the photos collection, unless its name is taken."""
-        photos, token = photos_collection(info.gallery, info.version), uuid4().hex
+        photos = photos_collection(info.gallery, info.version)
         try:
             self._session.call(
                 "create_collection",
                 photos,
                 schema=photos_schema(info.dim),
-                properties=version_properties(info, layout, token),
+                properties=version_properties(info, layout),
                 consistency_level="Strong",
             )
         except StoreError as error:
@@ -155,7 +156,7 @@ class Versions:
                 return False
             raise
         # A server answers that all is well where there is a collection of the same name and fields.
-        return read_layout_mark(self._catalogue.properties(photos))[0] == token
+        return token_of(self._catalogue.properties(photos)) == info.token
 
     def _finish(self, info: VersionInfo, layout: PartitionLayout, records: list[dict[str, Any]]) -> None:
         call = self._session.call
@@ -170,7 +171,7 @@ class Versions:
             "create_collection",
             clusters,
             schema=clusters_schema(info.dim),
-            properties=version_properties(info, layout, ""),
+            properties=version_properties(info, layout),
             consistency_level="Strong",
         )
         call("create_index", clusters, index_params("centroid"), sync=False)

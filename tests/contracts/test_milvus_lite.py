@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,10 +137,13 @@ def test_a_store_sees_what_another_one_of_the_directory_rebuilt(lite, make_galle
     info = fill(writer, old)
     reader.search(info, old.probes(1), np.array([0]), 5)
     writer.drop_version(info)
-    assert fill(writer, new) == info  # only its token tells it from the old one
+    rebuilt = fill(writer, new)
+    assert replace(rebuilt, token=info.token) == info, "only its token tells it from the old one"
+    with pytest.raises(CollectionMissing):
+        reader.search(info, old.probes(1), np.array([0]), 5)
 
     for cluster in range(6):
-        hits = reader.search(info, new.probes(1), np.array([cluster]), 24)[0]
+        hits = reader.search(rebuilt, new.probes(1), np.array([cluster]), 24)[0]
         assert set(hits.uris) == {
             uri for uri, c in zip(new.embeddings.uris, new.clustering.assignments, strict=True) if c == cluster
         }

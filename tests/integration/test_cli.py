@@ -206,6 +206,7 @@ def test_errors_are_one_line_with_a_remedy(sbka: Sbka, demo: Path, gallery: Path
         (("ingest", tmp_path / "nowhere", "-g", tmp_path / "new"), "nowhere"),
         (("ingest", world / "photos", "-g", gallery, "-m", demo / "models" / "photos-only"), "cannot be compared"),
         (("ingest", world / "photos", "-g", tmp_path / "new", "-m", tmp_path / "no-model"), "sbka train"),
+        (("ingest", world / "photos", "-g", tmp_path / "new", "-m", demo / "models" / "sbka", "--name", "a b"), "a b"),
         (("model", "show", tmp_path), "manifest.json"),
         (("model", "import", "--backbone", "timm:nothing_like_it", "-o", tmp_path / "m"), "nothing_like_it"),
         (("evaluate", "--sketches", world / "sketches", "--split", world / "split.json"), "--gallery"),

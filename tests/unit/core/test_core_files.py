@@ -31,7 +31,9 @@ def test_a_new_file_appears_whole_with_its_folders(tmp_path: Path):
 
     assert path.read_bytes() == b"content"
     assert [entry.name for entry in path.parent.iterdir()] == ["file.bin"]
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode), "as the umask says"
 
 
 def test_the_old_content_is_there_until_the_block_ends(tmp_path: Path):

@@ -6,7 +6,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from sbka_milvus.errors import ImageError, InvalidValue, SettingsError
+from sbka_milvus.errors import ImageError, InvalidValue, OutputError
 from sbka_milvus.sheets import SheetHit, SheetRow, SheetTable, write_html
 
 VOID = {"meta", "img", "use", "circle", "path"}
@@ -172,7 +172,7 @@ def test_what_cannot_be_written_is_refused(tmp_path):
         write_html([], tmp_path / "sheet.html", title="t")
     with pytest.raises(InvalidValue, match="max_side is 0"):
         write_html([row(hit())], tmp_path / "sheet.html", title="t", max_side=0)
-    with pytest.raises(SettingsError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         write_html([row(hit())], tmp_path, title="t")
     assert list(tmp_path.iterdir()) == []
 

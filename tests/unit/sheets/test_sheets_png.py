@@ -1,7 +1,7 @@
 import pytest
 from PIL import Image, ImageChops
 
-from sbka_milvus.errors import ImageError, InvalidValue, SettingsError
+from sbka_milvus.errors import ImageError, InvalidValue, OutputError
 from sbka_milvus.sheets import SheetHit, SheetRow, draw_sheet, write_png
 from sbka_milvus.sheets.png import _RIGHT, _WRONG, _Layout
 
@@ -115,5 +115,6 @@ def test_the_written_file_holds_the_drawn_sheet(tmp_path):
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
-    with pytest.raises(SettingsError, match=r"nowhere.sheet\.png cannot be written"):
+    (tmp_path / "nowhere").write_text("a file, and no folder")
+    with pytest.raises(OutputError, match=r"nowhere.sheet\.png cannot be written"):
         write_png([row(hit())], tmp_path / "nowhere" / "sheet.png", title="t")

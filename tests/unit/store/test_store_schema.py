@@ -11,25 +11,27 @@ from sbka_milvus.store.schema import (
     COMPLETE,
     cluster_records,
     is_complete,
+    is_grouped,
     is_ours,
     read_clusters,
     read_info,
-    read_layout_mark,
+    token_of,
     version_properties,
 )
 from sbka_milvus.types import ClusterTable, VersionInfo
 
-INFO = VersionInfo("cats", 3, "sha256:abc", 8, 2)
+INFO = VersionInfo("cats", 3, "sha256:abc", 8, 2, "t1")
 
 
 def properties(**changes: str) -> dict[str, str]:
-    return version_properties(INFO, PartitionLayout(("s00000", "s00000")), "t1") | changes
+    return version_properties(INFO, PartitionLayout(("s00000", "s00000"))) | changes
 
 
 def test_what_a_version_says_of_itself_is_read_back():
     assert read_info("cats", 3, properties()) == INFO
-    assert read_layout_mark(properties()) == ("t1", True)
-    assert read_layout_mark(version_properties(INFO, PartitionLayout.one_each(2), "t2")) == ("t2", False)
+    assert token_of(properties()) == "t1"
+    assert is_grouped(properties())
+    assert not is_grouped(version_properties(INFO, PartitionLayout.one_each(2)))
     assert all(type(value) is str for value in properties().values())
 
 
