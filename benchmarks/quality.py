@@ -32,8 +32,9 @@ from sbka_milvus.errors import SbkaError
 from sbka_milvus.evaluation import EvaluationReport
 from sbka_milvus.factory import evaluate_gallery_folder, evaluate_options, ingest_into, open_encoder
 from sbka_milvus.images import Split, list_images
-from sbka_milvus.pipelines.evaluate import LabelledVectors, encode_images, evaluate_vectors
+from sbka_milvus.pipelines.evaluate import evaluate_vectors
 from sbka_milvus.pipelines.import_model import import_model
+from sbka_milvus.pipelines.labelled import LabelledVectors, encode_images
 from sbka_milvus.pipelines.train import TrainRequest, train_model
 from sbka_milvus.progress import SilentProgress
 from sbka_milvus.settings import MilvusSettings, Settings

@@ -132,7 +132,8 @@ def ingest_into(
 
 def _gallery_for(root: Path, model: Path | None, name: str | None, settings: Settings, progress: Progress) -> Gallery:
     from sbka_milvus.encoders.backbones import BuildRequest
-    from sbka_milvus.encoders.bundle import copy_bundle, read_manifest
+    from sbka_milvus.encoders.bundle import copy_bundle
+    from sbka_milvus.encoders.manifest import read_manifest
     from sbka_milvus.encoders.spec import BackboneSpec
     from sbka_milvus.pipelines.import_model import import_model
 
@@ -164,7 +165,8 @@ def evaluate_gallery_folder(
     Raises:
         SbkaError: Any of those of :func:`~sbka_milvus.pipelines.evaluate.evaluate_gallery`.
     """
-    from sbka_milvus.pipelines.evaluate import encode_images, evaluate_gallery
+    from sbka_milvus.pipelines.evaluate import evaluate_gallery
+    from sbka_milvus.pipelines.labelled import encode_images
 
     images = list_images(sketches, split.unseen)
     with open_gallery(root, settings) as (gallery, store):
@@ -183,7 +185,8 @@ def evaluate_folder(
     Raises:
         SbkaError: Any of those of :func:`~sbka_milvus.pipelines.evaluate.evaluate_vectors`.
     """
-    from sbka_milvus.pipelines.evaluate import encode_images, evaluate_vectors
+    from sbka_milvus.pipelines.evaluate import evaluate_vectors
+    from sbka_milvus.pipelines.labelled import encode_images
 
     with progress.stage("Loading the model"):
         encoder = open_encoder(model, settings)

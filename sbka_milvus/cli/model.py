@@ -46,7 +46,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Show what a model is: backbone, input, dimension, training, fingerprint."""
-    from sbka_milvus.encoders.bundle import read_manifest
+    from sbka_milvus.encoders.manifest import read_manifest
 
     _show(model, read_manifest(model).model_dump_json(), as_json)
 

@@ -11,18 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from sbka_milvus.encoders.backbones import Backbone, BuildRequest, build_backbone
-from sbka_milvus.encoders.manifest import FORMAT_VERSION, Manifest
+from sbka_milvus.encoders.manifest import MANIFEST_FILE, Manifest, read_manifest
 from sbka_milvus.encoders.preprocessing import Preprocessing
 from sbka_milvus.encoders.spec import BackboneSpec
 from sbka_milvus.errors import BundleError, SbkaError
 
 WEIGHTS_FILE = "model.safetensors"
-MANIFEST_FILE = "manifest.json"
 HISTORY_FILE = "history.jsonl"
 """Epoch by epoch, beside the model; none where the model was not trained here."""
 
@@ -152,51 +150,6 @@ def fingerprint(backbone: Backbone, state: dict[str, torch.Tensor]) -> str:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest alone, without loading weights.
-
-    Raises:
-        BundleError: There is no bundle, or its manifest is damaged or of another version.
-    """
-    path = folder / MANIFEST_FILE
-    content = b""
-    try:
-        content = path.read_bytes()
-        manifest = Manifest.model_validate_json(content)
-    except FileNotFoundError as error:
-        raise BundleError(
-            f"{folder} is no model bundle: it has no {MANIFEST_FILE}.",
-            "Make one with `sbka train` or `sbka model import`.",
-        ) from error
-    except OSError as error:
-        raise BundleError(f"The model bundle {folder} cannot be read: {error.strerror}.", "Check the path.") from error
-    except ValidationError as error:
-        _require_format(path, _stated_format(content))
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "its JSON"
-        raise BundleError(f"{path} is damaged at {where}: {first['msg']}.", "Make the bundle again.") from error
-    _require_format(path, manifest.format_version)
-    return manifest
-
-
-def _stated_format(content: bytes) -> object:
-    """A later format may have entries that this version cannot check, so its number is looked up on its own."""
-    try:
-        values = json.loads(content)
-    except (ValueError, RecursionError):
-        return FORMAT_VERSION
-    version = values.get("format_version") if isinstance(values, dict) else None
-    return version if isinstance(version, int) else FORMAT_VERSION
-
-
-def _require_format(path: Path, version: object) -> None:
-    if version != FORMAT_VERSION:
-        raise BundleError(
-            f"{path} has format {version}; this version reads {FORMAT_VERSION}.",
-            "Upgrade sbka-milvus or make the bundle again.",
-        )
 
 
 def load_bundle(folder: Path) -> ModelBundle:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from sbka_milvus.clusters import default_n_clusters, fit_clusters
-from sbka_milvus.errors import DatasetError, ImageError, StoreError
+from sbka_milvus.errors import DatasetError, StoreError
 from sbka_milvus.evaluation import (
     EvaluationReport,
     MethodScores,
@@ -21,14 +20,13 @@ from sbka_milvus.evaluation import (
     score_chance,
     score_rankings,
 )
-from sbka_milvus.images import LabelledImage, Split, load_photo, load_sketch
+from sbka_milvus.images import Split
 from sbka_milvus.images.datasets import name_key
+from sbka_milvus.pipelines.labelled import LabelledVectors
 from sbka_milvus.progress import Progress
 from sbka_milvus.protocols import Encoder, GalleryStore
 from sbka_milvus.search import GallerySearcher, SearchOptions
-from sbka_milvus.types import Embeddings, FloatArray, IntArray
-
-_BATCH = 64
+from sbka_milvus.types import Embeddings, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +51,6 @@ class EvaluateOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledVectors:
-    """Encoded pictures with their categories.
-
-    Attributes:
-        vectors: shape (N, D), float32, unit rows.
-        categories: N names.
-        paths: N files.
-        notes: what could not be used.
-    """
-
-    vectors: FloatArray
-    categories: tuple[str, ...]
-    paths: tuple[Path, ...]
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Rankings:
     """The whole gallery ranked for every query, in two ways.
 
@@ -82,47 +63,6 @@ class Rankings:
     one_to_one: IntArray
     one_to_many: IntArray
     n_clusters: int
-
-
-def encode_images(
-    images: Sequence[LabelledImage], encoder: Encoder, *, sketches: bool, size: int, progress: Progress
-) -> LabelledVectors:
-    """Encodes labelled pictures; those that cannot be used are left out and named in the notes.
-
-    Args:
-        images: the pictures.
-        encoder: what encodes them.
-        sketches: whether they are sketches, or photos.
-        size: side in pixels of the encoder's input: sketches are normalised to it, and photos decoded for it as ingest
-            does.
-        progress: what shows how far it is.
-
-    Raises:
-        DatasetError: None can be used.
-    """
-    vectors: list[FloatArray] = []
-    used: list[LabelledImage] = []
-    notes: list[str] = []
-    with progress.stage(f"Encoding {'sketches' if sketches else 'photos'}", len(images), "images") as advance:
-        for start in range(0, len(images), _BATCH):
-            chunk = images[start : start + _BATCH]
-            pictures = []
-            for image in chunk:
-                try:
-                    pictures.append(
-                        load_sketch(image.path, size=size) if sketches else load_photo(image.path, target_size=size)
-                    )
-                    used.append(image)
-                except ImageError as error:
-                    notes.append(f"Left out: {error.problem}")
-            if pictures:
-                vectors.append(encoder.encode_sketches(pictures) if sketches else encoder.encode_photos(pictures))
-            advance(len(chunk))
-    if not used:
-        raise DatasetError(f"None of the {len(images)} pictures can be used.", notes[0] if notes else "Give some.")
-    return LabelledVectors(
-        np.concatenate(vectors), tuple(i.category for i in used), tuple(i.path for i in used), tuple(notes)
-    )
 
 
 def evaluate_gallery(

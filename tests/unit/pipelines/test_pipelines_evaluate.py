@@ -16,13 +16,12 @@ from sbka_milvus.evaluation import rank_one_to_many, rank_one_to_one
 from sbka_milvus.images import LabelledImage, Split
 from sbka_milvus.pipelines.evaluate import (
     EvaluateOptions,
-    LabelledVectors,
     Rankings,
-    encode_images,
     evaluate_gallery,
     evaluate_vectors,
     make_report,
 )
+from sbka_milvus.pipelines.labelled import LabelledVectors, encode_images
 from sbka_milvus.protocols import GalleryStore
 from sbka_milvus.store import MAX_LIMIT, MemoryGalleryStore, MilvusGalleryStore
 from sbka_milvus.types import Clustering, ClusterTable, Embeddings, FloatArray, GalleryRows, normalise
