@@ -13,8 +13,8 @@ from sbka_milvus.encoders.precision import FP32, Precision, choose_precision, re
 from sbka_milvus.errors import InvalidValue
 from sbka_milvus.types import FloatArray, normalise
 
-MEASURE_FROM = 64
-"""Pictures in one call from which measuring the fastest precision pays for itself."""
+MEASURE_FROM = 256
+"""Pictures from which measuring the fastest precision pays for itself."""
 
 
 class BundleEncoder:
@@ -38,7 +38,7 @@ class BundleEncoder:
             bundle: what to serve.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
             batch_size: pictures encoded at once.
-            precision: how to run; by default measured at the first large call, fp32 until then.
+            precision: how to run; by default measured once enough pictures came, fp32 until then.
 
         Raises:
             SettingsError: The device is not there.
@@ -47,6 +47,7 @@ class BundleEncoder:
         self.batch_size = batch_size
         self.device = resolve_device(device)
         self._precision = precision
+        self._encoded = 0
         self._backbone = bundle.backbone.to(self.device).eval()
 
     @property
@@ -102,6 +103,7 @@ class BundleEncoder:
             ) from error
 
     def _precision_for(self, count: int) -> Precision:
-        if self._precision is None and count >= MEASURE_FROM:
+        self._encoded += count
+        if self._precision is None and self._encoded >= MEASURE_FROM:
             self._precision = choose_precision(self._backbone, self.device, self.input_size)
         return self._precision or FP32

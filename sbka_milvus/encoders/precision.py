@@ -14,8 +14,8 @@ from sbka_milvus.errors import SettingsError
 MIN_COSINE = 0.999
 """A faster format must give vectors at least this close to those of fp32."""
 
-_BATCH = 16
-_ROUNDS = 3
+_BATCH = 8
+_ROUNDS = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,7 @@ def test_a_fast_format_that_ruins_the_vectors_is_passed_over(
     assert Spoilt(by_hand(), spoil).chosen().autocast is None
 
 
-def test_the_precision_is_measured_at_the_first_large_call(by_hand: ByHand, pictures: Pictures, tmp_path: Path) -> None:
+def test_the_precision_is_measured_once_enough_pictures_came(by_hand: ByHand, pictures: Pictures, tmp_path: Path) -> None:
     backbone = by_hand()
     encoder = BundleEncoder(served(backbone, tmp_path), device="cpu")
     called = watch(backbone)
@@ -169,6 +169,16 @@ def test_the_precision_is_measured_at_the_first_large_call(by_hand: ByHand, pict
     encoder.encode_photos(pictures(MEASURE_FROM))
     assert len(called) == tried + 2, "and are not tried again"
     assert (few * many[:3]).sum(axis=1).min() > MIN_COSINE
+
+
+def test_small_batches_count_together(by_hand: ByHand, pictures: Pictures, tmp_path: Path) -> None:
+    backbone = by_hand()
+    encoder = BundleEncoder(served(backbone, tmp_path), device="cpu")
+    called = watch(backbone)
+    encoder.encode_photos(pictures(MEASURE_FROM // 2))
+    assert True not in called
+    encoder.encode_photos(pictures(MEASURE_FROM // 2))
+    assert True in called, "an ingest sends one small batch after the other"
 
 
 def test_a_given_precision_is_used_as_it_is(by_hand: ByHand, pictures: Pictures, tmp_path: Path) -> None:
