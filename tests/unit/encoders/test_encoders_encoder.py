@@ -157,9 +157,11 @@ def test_a_fast_format_that_ruins_the_vectors_is_passed_over(
     assert Spoilt(by_hand(), spoil).chosen().autocast is None
 
 
-def test_the_precision_is_measured_once_enough_pictures_came(by_hand: ByHand, pictures: Pictures, tmp_path: Path) -> None:
+def test_the_precision_is_measured_once_enough_pictures_came(
+    by_hand: ByHand, pictures: Pictures, tmp_path: Path
+) -> None:
     backbone = by_hand()
-    encoder = BundleEncoder(served(backbone, tmp_path), device="cpu")
+    encoder = BundleEncoder(served(backbone, tmp_path), device="cpu", batch_size=MEASURE_FROM // 2)
     called = watch(backbone)
     few = encoder.encode_photos(pictures(3))
     assert called == [False]
@@ -183,7 +185,7 @@ def test_small_batches_count_together(by_hand: ByHand, pictures: Pictures, tmp_p
 
 def test_a_given_precision_is_used_as_it_is(by_hand: ByHand, pictures: Pictures, tmp_path: Path) -> None:
     backbone = by_hand()
-    encoder = BundleEncoder(served(backbone, tmp_path), device="cpu", precision=BF16, batch_size=100)
+    encoder = BundleEncoder(served(backbone, tmp_path), device="cpu", precision=BF16, batch_size=MEASURE_FROM)
     called = watch(backbone)
     encoder.encode_photos(pictures(MEASURE_FROM))
     assert called == [True]
