@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from sbka_milvus.types import SearchResult
 
 EPILOG = """\
 [bold]Examples[/bold]
@@ -37,7 +40,7 @@ def search(
     from dataclasses import asdict
 
     from sbka_milvus.api import SketchSearch
-    from sbka_milvus.cli.console import err, print_json, print_table, printable
+    from sbka_milvus.cli.console import err, print_json, printable
 
     if sheet is not None:
         _require_sheet_suffix(sheet)
@@ -59,21 +62,7 @@ def search(
         )
     else:
         for path, result in zip(sketches, results, strict=True):
-            print_table(
-                printable(path),
-                ("photo", "rank", "score", "cluster", "cluster score", "member score"),
-                (
-                    (
-                        hit.uri,
-                        hit.rank,
-                        f"{hit.score:.3f}",
-                        hit.cluster_id,
-                        f"{hit.cluster_score:.3f}",
-                        f"{hit.member_score:.3f}",
-                    )
-                    for hit in result
-                ),
-            )
+            _show(path, result)
     if sheet is not None:
         from sbka_milvus.pipelines.sheet import sheet_row
         from sbka_milvus.sheets import write_html, write_png
@@ -85,6 +74,30 @@ def search(
         write = write_html if sheet.suffix.lower() in (".html", ".htm") else write_png
         write(rows, sheet, title="Sketches and their photos")
         err.print(f"Contact sheet: {printable(sheet)}", highlight=False)
+
+
+def _show(sketch: Path, result: SearchResult) -> None:
+    """Hits below the folder that they share, so that long paths do not fill the table."""
+    import os
+
+    from sbka_milvus.cli.console import print_table, printable
+
+    folder = os.path.commonpath([os.path.dirname(hit.uri) for hit in result]) if len(result) else ""  # noqa: PTH120
+    print_table(
+        f"{printable(sketch)}: photos in {printable(folder)}",
+        ("photo", "rank", "score", "cluster", "cluster\nscore", "member\nscore"),
+        (
+            (
+                os.path.relpath(hit.uri, folder),
+                hit.rank,
+                f"{hit.score:.3f}",
+                hit.cluster_id,
+                f"{hit.cluster_score:.3f}",
+                f"{hit.member_score:.3f}",
+            )
+            for hit in result
+        ),
+    )
 
 
 def _require_sheet_suffix(sheet: Path) -> None:
