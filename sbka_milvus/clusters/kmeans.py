@@ -12,6 +12,8 @@ from sbka_milvus.types import Clustering, ClusterTable, Embeddings, FloatArray, 
 
 N_EXEMPLARS = 4
 _ITERATIONS = 25
+_MOST_RESTARTS = 10
+_RESTART_BUDGET = 2e11  # multiplications, some seconds on two cores; a large gallery gets a single start
 _MAX_POINTS_PER_CENTROID = 1024
 _SCORES_PER_BLOCK = 16_777_216  # 64 MB of float32
 
@@ -45,6 +47,7 @@ def _kmeans(vectors: FloatArray, n_clusters: int, seed: int) -> FloatArray:
         vectors.shape[1],
         n_clusters,
         niter=_ITERATIONS,
+        nredo=restarts(len(vectors), n_clusters, vectors.shape[1]),
         spherical=True,
         seed=seed,
         min_points_per_centroid=1,
@@ -55,6 +58,19 @@ def _kmeans(vectors: FloatArray, n_clusters: int, seed: int) -> FloatArray:
     # Photos that point in opposite directions have a mean of zero, which is no direction: one of them stands for it.
     centroids[np.linalg.norm(centroids, axis=1) == 0] = vectors[0]
     return normalise(centroids)
+
+
+def restarts(n_photos: int, n_clusters: int, dim: int) -> int:
+    """How often k-means starts anew, to keep the tightest clusters: as often as is cheap, at most ten times.
+
+    One start leaves much to chance in a small gallery. On pseudo-unseen categories (250 photos, 12 to 25 clusters)
+    ten starts gave a one-to-many mAP@all higher by 0.002 to 0.02 on average than one.
+
+    >>> restarts(625, 31, 1280), restarts(100_000, 395, 512)
+    (10, 1)
+    """
+    multiplications = n_photos * n_clusters * dim * _ITERATIONS
+    return int(max(1, min(_MOST_RESTARTS, _RESTART_BUDGET // multiplications)))
 
 
 def assign_clusters(vectors: FloatArray, centroids: FloatArray) -> IntArray:
