@@ -20,8 +20,8 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything the demo makes.")] = Path("demo"),
     photos: Annotated[int, typer.Option(min=4, max=500, help="Photos of each category.")] = 40,
     sketches: Annotated[int, typer.Option(min=4, max=500, help="Sketches of each category.")] = 30,
-    pretrain_epochs: Annotated[int, typer.Option(min=1, help="Epochs on photos alone.")] = 5,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of SBKA.")] = 6,
+    pretrain_epochs: Annotated[int, typer.Option(min=1, help="Epochs on photos alone.")] = 4,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of SBKA.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:

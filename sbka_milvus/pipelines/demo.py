@@ -43,8 +43,8 @@ class DemoOptions:
     sketches: int = 30
     picture_size: int = 128
     input_size: int = 64
-    pretrain_epochs: int = 5
-    epochs: int = 6
+    pretrain_epochs: int = 4
+    epochs: int = 5
     seed: int = 0
 
 
