@@ -10,7 +10,7 @@ import numpy as np
 
 from sbka_milvus.embeddings import Gallery
 from sbka_milvus.errors import GalleryError
-from sbka_milvus.factory import open_encoder, open_store
+from sbka_milvus.factory import open_encoder, open_store, require_index
 from sbka_milvus.images import load_sketch
 from sbka_milvus.search import GallerySearcher, SearchOptions
 from sbka_milvus.settings import Settings, load_settings
@@ -82,8 +82,8 @@ class SketchSearch:
                 "Without a gallery folder, the gallery's name and the model must be given.",
                 'For example SketchSearch.open(uri="http://milvus:19530", gallery="products", model="model/").',
             )
-        if folder is not None and not settings.milvus.uri and not folder.milvus_folder.exists():
-            raise GalleryError(f"The gallery {path} has no index yet.", "Run `sbka ingest` on it to the end.")
+        if folder is not None:
+            require_index(folder, settings)
         encoder = open_encoder(bundle, settings)
         store = open_store(folder, settings)
         try:

@@ -58,6 +58,16 @@ def open_store(gallery: Gallery | None, settings: Settings) -> MilvusGalleryStor
     )
 
 
+def require_index(gallery: Gallery, settings: Settings) -> None:
+    """Refuses a gallery whose embedded Milvus does not exist yet: opening it would make an empty one.
+
+    Raises:
+        GalleryError: Nothing was indexed in the gallery yet.
+    """
+    if not settings.milvus.uri and not gallery.milvus_folder.exists():
+        raise GalleryError(f"The gallery {gallery.root} has no index yet.", "Run `sbka ingest` on it to the end.")
+
+
 @contextmanager
 def open_gallery(root: Path, settings: Settings) -> Iterator[tuple[Gallery, MilvusGalleryStore]]:
     """A gallery and its store, closed at the end.
@@ -67,8 +77,7 @@ def open_gallery(root: Path, settings: Settings) -> Iterator[tuple[Gallery, Milv
         StoreUnavailable: Milvus cannot be reached.
     """
     gallery = Gallery.open(root)
-    if not settings.milvus.uri and not gallery.milvus_folder.exists():
-        raise GalleryError(f"The gallery {root} has no index yet.", "Run `sbka ingest` on it to the end.")
+    require_index(gallery, settings)
     store = open_store(gallery, settings)
     try:
         try:
@@ -133,14 +142,17 @@ def ingest_into(
 def _gallery_for(root: Path, model: Path | None, name: str | None, settings: Settings, progress: Progress) -> Gallery:
     from sbka_milvus.encoders.backbones import BuildRequest
     from sbka_milvus.encoders.bundle import copy_bundle
-    from sbka_milvus.encoders.manifest import read_manifest
+    from sbka_milvus.encoders.manifest import MANIFEST_FILE, read_manifest
     from sbka_milvus.encoders.spec import BackboneSpec
     from sbka_milvus.pipelines.import_model import import_model
 
     if name is not None:
         require_gallery_name(name)
     if model is None and Gallery.exists(root):
-        return Gallery.open(root)
+        opened = Gallery.open(root)
+        # A run that was killed between making the gallery and copying its model is made good below.
+        if (opened.model_folder / MANIFEST_FILE).is_file():
+            return opened
     with tempfile.TemporaryDirectory(prefix="sbka-") as temporary:
         if model is None:
             model = Path(temporary) / "model"

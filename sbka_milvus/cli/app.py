@@ -78,7 +78,10 @@ def main() -> None:
         err.print(f"[bold red]Error:[/bold red] {_escape(printable(error))}", highlight=False)
         sys.exit(EXIT_ERROR)
     except (KeyboardInterrupt, _Interrupted):
-        err.print("\nStopped. Finished work is kept: run the same command again to go on.", highlight=False)
+        err.print(
+            "\nStopped; nothing is half-written. Run `sbka ingest` again to go on; a training starts over.",
+            highlight=False,
+        )
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         # The reader of a pipe, such as head, went away: nothing is wrong.

@@ -60,7 +60,7 @@ class BundleNotes:
 
 
 def save_bundle(backbone: Backbone, notes: BundleNotes, folder: Path) -> ModelBundle:
-    """Writes a bundle; a reader sees the old one or the new one, never half of either.
+    """Writes a bundle; a reader sees the old one, for a moment none, then the new one, and never half of either.
 
     Raises:
         BundleError: The folder holds something that is no bundle, or cannot be written.

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-IMAGENET_CLASSES = 1000
 TENSORFLOW_CLASSES = 1001
 """TensorFlow's ImageNet classifiers have a "background" class before the usual thousand."""
 

@@ -195,6 +195,27 @@ def test_train_ingest_and_search_ones_own_pictures(sbka: Sbka, demo: Path, tmp_p
     assert len({hit["uri"] for hit in found}) == 12
 
 
+def test_a_gallery_killed_before_its_model_was_copied_is_made_good(sbka: Sbka, demo: Path, tmp_path: Path) -> None:
+    photos, gallery = demo / "world" / "photos" / "teapot", tmp_path / "gallery"
+    gallery.mkdir()
+    shutil.copy(demo / "gallery" / "gallery.json", gallery)
+    found = sbka("ingest", photos, "-g", gallery, "-m", demo / "models" / "sbka", "--json")
+    assert found.code == 0, found.err
+    assert found.json()["index"]["photos"] == 6
+    assert sbka("ingest", photos, "-g", gallery, "--json").json()["embed"]["unchanged"] == 6
+
+
+def test_a_gallery_without_its_model_takes_the_default_one_again(sbka: Sbka, demo: Path, tmp_path: Path) -> None:
+    gallery = tmp_path / "gallery"
+    gallery.mkdir()
+    shutil.copy(demo / "gallery" / "gallery.json", gallery)
+    environment = {**os.environ, "SBKA_BACKBONE": "timm:nothing_like_it"}
+    command = [sys.executable, "-m", "sbka_milvus", "ingest", demo / "world" / "photos", "-g", gallery]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment)
+    assert ran.returncode == 1
+    assert "nothing_like_it" in ran.stderr, "it went for the default backbone, and did not ask for a missing bundle"
+
+
 def test_errors_are_one_line_with_a_remedy(sbka: Sbka, demo: Path, gallery: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty.png"
     Image.new("RGB", (64, 64), "white").save(empty)
