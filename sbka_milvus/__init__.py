@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from sbka_milvus.embeddings import Gallery
     from sbka_milvus.encoders.bundle import ModelBundle, load_bundle
     from sbka_milvus.errors import SbkaError
+    from sbka_milvus.feedback import FeedbackLog
     from sbka_milvus.types import Hit, SearchResult
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
+    "FeedbackLog",
     "Gallery",
     "Hit",
     "ModelBundle",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "FeedbackLog": "feedback",
     "Gallery": "embeddings",
     "Hit": "types",
     "ModelBundle": "encoders.bundle",

@@ -4,7 +4,8 @@ SbkaError
 ├── InvalidValue         an array or value object whose shape, dtype or content is wrong
 ├── SettingsError        a setting or command-line value that cannot be used
 ├── ImageError           a photo or sketch that cannot be read
-│   └── EmptySketch      a sketch with no ink on it
+│   ├── EmptySketch      a sketch with no ink on it
+│   └── SourceError      an archive, a manifest or an address that photos cannot be taken from
 ├── DatasetError         a data set folder or split file that does not fit
 ├── BackboneError        a backbone that is unknown or cannot be built
 │   └── HubUnavailable   its weights are on a hub that cannot be reached
@@ -12,10 +13,17 @@ SbkaError
 ├── OutputError          a file that cannot be written: a full disk, a read-only folder
 ├── TrainingError        training that cannot start or go on
 ├── GalleryError         a gallery workspace that is missing, damaged or empty
+│   ├── GalleryBusy      another process is indexing it: worth retrying
+│   └── MatchingError    what a version is matched by is missing or damaged
+├── JobError             a background job that is unknown, refused or failed
+│   ├── JobCancelled     it was cancelled
+│   └── LeaseLost        another process has taken over this one's part of it
+├── BrokerUnavailable    Redis, through which work is handed out, cannot be reached now: worth retrying
+├── FilterError          a filter of a search that cannot be understood, or that names an unknown column
 ├── EncoderMismatch      a query encoder that is not the gallery's
 └── StoreError           the vector store refused
     ├── CollectionMissing  no such gallery or version in the store
-    └── StoreUnavailable   the store cannot be reached now: the only one worth retrying
+    └── StoreUnavailable   the store cannot be reached now: worth retrying
 """
 
 from __future__ import annotations
@@ -56,6 +64,10 @@ class EmptySketch(ImageError):
     """A sketch with no ink on it."""
 
 
+class SourceError(ImageError):
+    """An archive, a manifest or an address that photos cannot be taken from."""
+
+
 class DatasetError(SbkaError):
     """A data set folder or split file that does not fit."""
 
@@ -84,6 +96,38 @@ class GalleryError(SbkaError):
     """A gallery workspace that is missing, damaged or empty."""
 
 
+class GalleryBusy(GalleryError):
+    """Another process is indexing the gallery now. Worth retrying."""
+
+    retryable = True
+
+
+class MatchingError(GalleryError):
+    """What a version of a gallery is matched by, a file beside its record, is missing or damaged."""
+
+
+class JobError(SbkaError):
+    """A background job that is unknown, refused or failed."""
+
+
+class JobCancelled(JobError):
+    """The job was cancelled."""
+
+
+class LeaseLost(JobError):
+    """Another process has taken over this one's part of a job: nothing may be written any more."""
+
+
+class BrokerUnavailable(SbkaError):
+    """Redis, through which work is handed out, cannot be reached now. Worth retrying."""
+
+    retryable = True
+
+
+class FilterError(SbkaError):
+    """A filter of a search that cannot be understood, or that names an unknown column."""
+
+
 class EncoderMismatch(SbkaError):
     """A query encoder that is not the one the gallery was embedded with."""
 
@@ -97,6 +141,6 @@ class CollectionMissing(StoreError):
 
 
 class StoreUnavailable(StoreError):
-    """The store cannot be reached now. The only error worth retrying."""
+    """The store cannot be reached now. Worth retrying."""
 
     retryable = True

@@ -9,17 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sbka_milvus.embeddings import Gallery
-from sbka_milvus.errors import CollectionMissing, GalleryError
-from sbka_milvus.images import Split, find_photos, list_images
+from sbka_milvus.errors import CollectionMissing, SettingsError
+from sbka_milvus.images import Split, list_images, source_photos
+from sbka_milvus.images.source import printable
+from sbka_milvus.places import milvus_address, milvus_place, missing_index, remember_place, require_index
 from sbka_milvus.progress import Progress
 from sbka_milvus.settings import Settings
 from sbka_milvus.store import require_gallery_name
 
 if TYPE_CHECKING:
     from sbka_milvus.encoders.encoder import BundleEncoder
-    from sbka_milvus.evaluation import EvaluationReport
-    from sbka_milvus.pipelines.evaluate import EvaluateOptions
+    from sbka_milvus.evaluation import EvaluationPlan, EvaluationReport
+    from sbka_milvus.pipelines.encode_files import EmbedOptions
+    from sbka_milvus.pipelines.evaluate_options import EvaluateOptions
     from sbka_milvus.pipelines.ingest import IngestReport
+    from sbka_milvus.pipelines.model_statistics import StatisticsReport
     from sbka_milvus.store import MilvusGalleryStore
 
 
@@ -36,8 +40,52 @@ def open_encoder(bundle: Path, settings: Settings) -> BundleEncoder:
     return BundleEncoder(load_bundle(bundle), device=settings.device, batch_size=settings.ingest.batch_size)
 
 
+def make_model_statistics(
+    model: Path,
+    photos: Path,
+    sketches: Path,
+    split: Path | None,
+    settings: Settings,
+    progress: Progress,
+    *,
+    seed: int = 0,
+) -> StatisticsReport:
+    """Puts statistics into a bundle, from folders of pictures of seen categories.
+
+    Args:
+        model: the bundle's folder.
+        photos: folder of ``<category>/<file>``, or a file list.
+        sketches: the same, or of ``<category>.ndjson``.
+        split: which categories are seen: unseen ones are never read. Without one, those that the bundle was trained on,
+            or all where it was not trained here.
+        settings: name the device.
+        progress: what shows how far it is.
+        seed: of the sample.
+
+    Raises:
+        DatasetError: The folders do not fit the split or the model, or no picture can be read.
+        BundleError: There is no usable bundle.
+        OutputError: The file cannot be written.
+    """
+    from sbka_milvus.encoders.bundle import load_bundle
+    from sbka_milvus.encoders.encoder import BundleEncoder
+    from sbka_milvus.encoders.precision import FP32
+    from sbka_milvus.pipelines.model_statistics import KnownPictures, make_statistics
+    from sbka_milvus.pipelines.seen import seen_images
+
+    chosen = None if split is None else Split.load(split)
+    images = [seen_images(folder, chosen) for folder in (sketches, photos)]
+    with progress.stage("Loading the model"):
+        encoder = BundleEncoder(load_bundle(model), device=settings.device, precision=FP32)
+    manifest = encoder.bundle.manifest
+    held = tuple(manifest.training.get("validation_classes", ()))
+    classes = manifest.classes or tuple({image.category for image in images[1]})
+    pictures = KnownPictures.of_training(images[0], images[1], classes, held)
+    return make_statistics(model, pictures, encoder, encoder.input_size, progress, seed=seed)
+
+
 def open_store(gallery: Gallery | None, settings: Settings) -> MilvusGalleryStore:
-    """The Milvus of the settings, or the one embedded in a gallery.
+    """The Milvus of the settings or of a running ``sbka up``, or the one embedded in a gallery.
 
     Raises:
         GalleryError: There is neither an address nor a gallery.
@@ -46,11 +94,8 @@ def open_store(gallery: Gallery | None, settings: Settings) -> MilvusGalleryStor
     from sbka_milvus.store import MilvusGalleryStore
 
     milvus = settings.milvus
-    if not milvus.uri and gallery is None:
-        raise GalleryError("No Milvus is named.", "Give a gallery folder, or set SBKA_MILVUS__URI.")
-    uri = milvus.uri or str(gallery.milvus_folder if gallery else "")
     return MilvusGalleryStore(
-        uri,
+        milvus_address(settings, gallery),
         token=milvus.token.get_secret_value(),
         db_name=milvus.db_name,
         timeout_s=milvus.timeout_s,
@@ -58,24 +103,23 @@ def open_store(gallery: Gallery | None, settings: Settings) -> MilvusGalleryStor
     )
 
 
-def require_index(gallery: Gallery, settings: Settings) -> None:
-    """Refuses a gallery whose embedded Milvus does not exist yet: opening it would make an empty one.
-
-    Raises:
-        GalleryError: Nothing was indexed in the gallery yet.
-    """
-    if not settings.milvus.uri and not gallery.milvus_folder.exists():
-        raise GalleryError(f"The gallery {gallery.root} has no index yet.", "Run `sbka ingest` on it to the end.")
-
-
 @contextmanager
-def open_gallery(root: Path, settings: Settings) -> Iterator[tuple[Gallery, MilvusGalleryStore]]:
+def open_gallery(
+    root: Path, settings: Settings, *, must_serve: bool = True
+) -> Iterator[tuple[Gallery, MilvusGalleryStore]]:
     """A gallery and its store, closed at the end.
 
+    Args:
+        root: the gallery's folder.
+        settings: name the Milvus.
+        must_serve: whether a gallery of which no version is served is refused.
+
     Raises:
-        GalleryError: The folder is no gallery, or nothing was indexed in it yet.
+        GalleryError: The folder is no gallery, or this Milvus has no index of it.
         StoreUnavailable: Milvus cannot be reached.
     """
+    from sbka_milvus.pipelines.versions import follow_served
+
     gallery = Gallery.open(root)
     require_index(gallery, settings)
     store = open_store(gallery, settings)
@@ -83,9 +127,10 @@ def open_gallery(root: Path, settings: Settings) -> Iterator[tuple[Gallery, Milv
         try:
             store.served(gallery.name)
         except CollectionMissing as error:
-            raise GalleryError(
-                f"The gallery {root} has no index in Milvus yet.", "Run `sbka ingest` on it to the end."
-            ) from error
+            if must_serve or not store.versions(gallery.name):
+                raise missing_index(gallery, settings) from error
+        gallery = follow_served(gallery, store)
+        remember_place(gallery, settings)
         yield gallery, store
     finally:
         store.close()
@@ -103,7 +148,8 @@ def ingest_into(
     """Takes photos into a gallery folder, which is made where there is none.
 
     Args:
-        sources: files, folders and patterns.
+        sources: files, folders, patterns, archives, manifests and addresses: see
+            :func:`~sbka_milvus.images.sources.find.source_photos`.
         root: the gallery's folder.
         settings: see :mod:`~sbka_milvus.settings`.
         progress: what shows the stages.
@@ -113,33 +159,48 @@ def ingest_into(
     Raises:
         SbkaError: Any of those of :func:`~sbka_milvus.pipelines.ingest.ingest_photos`, or of the model.
     """
-    from sbka_milvus.pipelines.embed import EmbedOptions
     from sbka_milvus.pipelines.index import IndexOptions
     from sbka_milvus.pipelines.ingest import ingest_photos
+    from sbka_milvus.pipelines.versions import follow_served
 
-    find_photos(sources)  # a mistyped source is refused before anything is loaded or made
-    gallery = _gallery_for(root, model, name, settings, progress)
-    with progress.stage("Loading the model"):
-        encoder = open_encoder(gallery.model_folder, settings)
+    source_photos(sources)  # a mistyped source is refused before anything is loaded or made
+    gallery = prepare_gallery(root, model, name, settings, progress)
     store = open_store(gallery, settings)
     options = settings.ingest
     try:
+        gallery = follow_served(gallery, store)
+        with progress.stage("Loading the model"):
+            encoder = open_encoder(gallery.model_folder, settings)
         return ingest_photos(
             sources,
             gallery,
             encoder,
             store,
-            EmbedOptions(
-                options.batch_size, options.decode_threads, options.shard_size, options.max_pixels, encoder.input_size
+            embed_options(encoder.input_size, settings),
+            IndexOptions(
+                options.n_clusters, options.keep_versions, place=milvus_place(settings), matching=options.matching
             ),
-            IndexOptions(options.n_clusters, options.keep_versions),
             progress,
         )
     finally:
         store.close()
 
 
-def _gallery_for(root: Path, model: Path | None, name: str | None, settings: Settings, progress: Progress) -> Gallery:
+def prepare_gallery(
+    root: Path, model: Path | None, name: str | None, settings: Settings, progress: Progress
+) -> Gallery:
+    """A gallery folder with its model in it, made where there is none.
+
+    Args:
+        root: the folder.
+        model: bundle to embed with; by default the gallery's own, and for a new gallery the default backbone.
+        name: of a new gallery in Milvus; by default from the folder's name.
+        settings: name the default backbone.
+        progress: what shows its download.
+
+    Raises:
+        SbkaError: The folder, the model or the name cannot be used.
+    """
     from sbka_milvus.encoders.backbones import BuildRequest
     from sbka_milvus.encoders.bundle import copy_bundle
     from sbka_milvus.encoders.manifest import MANIFEST_FILE, read_manifest
@@ -162,51 +223,111 @@ def _gallery_for(root: Path, model: Path | None, name: str | None, settings: Set
         return gallery
 
 
-def evaluate_options(data_set: str, input_size: int, settings: Settings, n_clusters: int = 0) -> EvaluateOptions:
-    """Options of an evaluation from the settings."""
-    from sbka_milvus.pipelines.evaluate import EvaluateOptions
+def embed_options(input_size: int, settings: Settings) -> EmbedOptions:
+    """Options of embedding from the settings."""
+    from sbka_milvus.pipelines.encode_files import EmbedOptions
 
-    return EvaluateOptions(data_set, input_size, settings.search.cluster_weight, n_clusters=n_clusters)
+    ingest = settings.ingest
+    return EmbedOptions(
+        ingest.batch_size, ingest.decode_threads, ingest.shard_size, ingest.max_pixels, decode_size=input_size
+    )
+
+
+def evaluate_options(
+    data_set: str, input_size: int, settings: Settings, n_clusters: int = 0, plan: EvaluationPlan | None = None
+) -> EvaluateOptions:
+    """Options of an evaluation from the settings; without a plan, the default one."""
+    from sbka_milvus.evaluation import EvaluationPlan
+    from sbka_milvus.pipelines.evaluate_options import EvaluateOptions
+
+    weight = settings.search.cluster_weight
+    return EvaluateOptions(data_set, input_size, weight, n_clusters=n_clusters, plan=plan or EvaluationPlan())
 
 
 def evaluate_gallery_folder(
-    root: Path, sketches: Path, split: Split, settings: Settings, progress: Progress
+    root: Path,
+    sketches: Path,
+    split: Split,
+    settings: Settings,
+    progress: Progress,
+    plan: EvaluationPlan | None = None,
 ) -> EvaluationReport:
     """Scores the real search of a gallery folder with the sketches of a split's unseen categories.
 
     Raises:
+        SettingsError: The plan asks for seen photos: a gallery holds what it holds.
         SbkaError: Any of those of :func:`~sbka_milvus.pipelines.evaluate.evaluate_gallery`.
     """
     from sbka_milvus.pipelines.evaluate import evaluate_gallery
     from sbka_milvus.pipelines.labelled import encode_images
+    from sbka_milvus.pipelines.matching import matching_finder
 
+    if plan is not None and plan.seen_share is not None:
+        raise SettingsError(
+            f"No share of the seen photos can be added to the gallery {printable(root)}.",
+            "Give a folder of photos and a model instead; or ingest the seen photos, which are noted in the report.",
+        )
     images = list_images(sketches, split.unseen)
     with open_gallery(root, settings) as (gallery, store):
         with progress.stage("Loading the model"):
             encoder = open_encoder(gallery.model_folder, settings)
-        options = evaluate_options(gallery.name, encoder.input_size, settings)
+        options = evaluate_options(gallery.name, encoder.input_size, settings, plan=plan)
         queries = encode_images(images, encoder, sketches=True, size=encoder.input_size, progress=progress)
-        return evaluate_gallery(store, gallery.name, queries, split, encoder, options, progress)
+        finder = matching_finder(gallery)
+        return evaluate_gallery(store, gallery.name, queries, split, encoder, options, progress, matching_of=finder)
 
 
 def evaluate_folder(
-    photos: Path, model: Path, sketches: Path, split: Split, settings: Settings, progress: Progress, n_clusters: int = 0
+    photos: Path,
+    model: Path,
+    sketches: Path,
+    split: Split,
+    settings: Settings,
+    progress: Progress,
+    n_clusters: int = 0,
+    plan: EvaluationPlan | None = None,
 ) -> EvaluationReport:
     """Scores a model on the photos and sketches of a split's unseen categories, without a gallery.
 
     Raises:
         SbkaError: Any of those of :func:`~sbka_milvus.pipelines.evaluate.evaluate_vectors`.
     """
+    from sbka_milvus.images.datasets import data_set_name
     from sbka_milvus.pipelines.evaluate import evaluate_vectors
+    from sbka_milvus.pipelines.generalised import draw_seen_photos
     from sbka_milvus.pipelines.labelled import encode_images
 
+    gallery = list_images(photos, split.unseen)
+    if plan is not None and plan.seen_share is not None:
+        gallery += draw_seen_photos(photos, split, plan.seen_share, plan.seed)
     with progress.stage("Loading the model"):
         encoder = open_encoder(model, settings)
     encoded = [
-        encode_images(
-            list_images(folder, split.unseen), encoder, sketches=drawn, size=encoder.input_size, progress=progress
-        )
-        for folder, drawn in ((photos, False), (sketches, True))
+        encode_images(images, encoder, sketches=drawn, size=encoder.input_size, progress=progress)
+        for images, drawn in ((gallery, False), (list_images(sketches, split.unseen), True))
     ]
-    options = evaluate_options(photos.name, encoder.input_size, settings, n_clusters)
+    options = evaluate_options(data_set_name(photos), encoder.input_size, settings, n_clusters, plan)
     return evaluate_vectors(encoded[0], encoded[1], split, encoder.fingerprint, options)
+
+
+def write_evaluation(report: EvaluationReport, *, page: Path | None = None, plots: Path | None = None) -> list[Path]:
+    """Writes an evaluation as one HTML page, and its plots as PNG files.
+
+    Args:
+        report: the evaluation.
+        page: the HTML file; none: no page.
+        plots: the folder of the plots; none: no files of their own.
+
+    Returns:
+        What was written.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    from sbka_milvus.pipelines.evaluation_page import write_evaluation_page, write_plots
+
+    written = [] if plots is None else write_plots(report, plots)
+    if page is not None:
+        write_evaluation_page(report, page)
+        written.append(page)
+    return written

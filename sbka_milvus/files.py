@@ -13,8 +13,12 @@ from sbka_milvus.errors import OutputError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a temporary file that takes the place of ``path`` when the block ends well, after reaching the disk.
+def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
+    """Opens a temporary file that takes the place of ``path`` when the block ends well.
+
+    Args:
+        path: the file.
+        durable: whether it must have reached the disk by then; a live figure need not.
 
     Raises:
         OutputError: The disk is full or the folder cannot be written.
@@ -26,9 +30,11 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         with draft.open("xb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         draft.replace(path)
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written: {error.strerror or error}.",

@@ -1,13 +1,23 @@
-"""The two plug-in points: what encodes images, and what keeps vectors."""
+"""The plug-in points: what encodes images, what keeps vectors, and what a version's vectors were lifted by."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from PIL import Image
 
-from sbka_milvus.types import Candidates, ClusterTable, FloatArray, GalleryRows, IntArray, VersionInfo
+from sbka_milvus.types import (
+    Candidates,
+    ClusterTable,
+    FloatArray,
+    GalleryRows,
+    IntArray,
+    MetadataField,
+    ScoreParts,
+    SearchResult,
+    VersionInfo,
+)
 
 
 class Encoder(Protocol):
@@ -28,6 +38,58 @@ class Encoder(Protocol):
         """shape (N, dim), float32, unit rows; sketches come normalised (dark ink on white)."""
 
 
+class Matching(Protocol):
+    """By what the vectors of a version were lifted, and by what queries must be, so that cosines rank as it wants."""
+
+    @property
+    def name(self) -> str:
+        """In a few words, for people."""
+
+    @property
+    def cluster_weight(self) -> float:
+        """The weight of the cluster score, which lies in the vectors and cannot be changed."""
+
+    def queries(self, vectors: FloatArray) -> FloatArray:
+        """Sketches as encoded, shape (Q, D), float32, unit rows, to what the version is searched with, likewise.
+
+        Raises:
+            InvalidValue: A shape, dtype or norm does not fit.
+        """
+
+    def parts(self, query: FloatArray, ids: IntArray, cosines: FloatArray) -> ScoreParts:
+        """What the scores of photos are made of.
+
+        Args:
+            query: shape (dim of the version,), float32: one row of :meth:`queries`.
+            ids: shape (n,), int64: of photos.
+            cosines: shape (n,), float32: of the query and the version's vectors of those photos.
+        """
+
+
+MatchingOf = Callable[[VersionInfo], Matching | None]
+"""Finds what a version was lifted by; none where its vectors are the photos' own.
+
+Raises:
+    MatchingError: It was lifted, and what it was lifted by is missing or damaged.
+"""
+
+
+class Judge(Protocol):
+    """Says how sure search results are."""
+
+    def __call__(
+        self, queries: FloatArray, table: ClusterTable, results: Sequence[SearchResult], matching: Matching | None
+    ) -> list[SearchResult]:
+        """The same results with their confidence.
+
+        Args:
+            queries: shape (Q, D), float32, unit rows, as encoded.
+            table: the clusters of the version that answered.
+            results: Q.
+            matching: by what its vectors were lifted; none: they are the photos' own.
+        """
+
+
 class GalleryStore(Protocol):
     """Keeps versions of galleries: photos in cluster partitions, and the clusters themselves.
 
@@ -39,8 +101,24 @@ class GalleryStore(Protocol):
         StoreError: the store refused for another reason.
     """
 
-    def create_version(self, gallery: str, fingerprint: str, table: ClusterTable) -> VersionInfo:
-        """A new empty version, numbered one above the highest, with its clusters and cluster partitions."""
+    def create_version(
+        self,
+        gallery: str,
+        fingerprint: str,
+        table: ClusterTable,
+        fields: Sequence[MetadataField] = (),
+        *,
+        matching: str = "",
+    ) -> VersionInfo:
+        """A new empty version, numbered one above the highest, with its clusters and cluster partitions.
+
+        Args:
+            gallery: its name.
+            fingerprint: of the model that makes its vectors.
+            table: its clusters.
+            fields: metadata columns of its photos.
+            matching: digest of what its vectors are lifted by; empty: they are the photos' own.
+        """
 
     def insert(self, info: VersionInfo, rows: GalleryRows) -> None:
         """Adds photos. Returns when they are acknowledged. A photo id that is already there is replaced.
@@ -58,6 +136,15 @@ class GalleryStore(Protocol):
             StoreError: The version is being served.
         """
 
+    def drop_leftovers(self, gallery: str) -> list[str]:
+        """Drops what interrupted calls have left of a gallery.
+
+        Not to be called while another process is making a version of the same gallery.
+
+        Returns:
+            The names of what was dropped.
+        """
+
     def delete(self, info: VersionInfo, ids: IntArray) -> None:
         """Removes photos by id; ids that are not there are ignored."""
 
@@ -73,16 +160,22 @@ class GalleryStore(Protocol):
     def clusters(self, info: VersionInfo) -> ClusterTable:
         """The clusters as they were given to :meth:`create_version`."""
 
-    def search(self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int) -> list[Candidates]:
+    def search(
+        self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int, where: str | None = None
+    ) -> list[Candidates]:
         """For each query the ``limit`` photos of the named clusters with the highest member scores.
 
         Args:
             queries: shape (Q, D), float32, unit rows.
             cluster_ids: shape (P,), int64: clusters to look into. None of them: no candidates.
             limit: at least 1; a store may have a largest one (16,384 for Milvus).
+            where: a filter such as ``year > 2020``: only photos that meet it count.
 
         Returns:
             Q results, ordered by member score, highest first, ties by id.
+
+        Raises:
+            FilterError: The filter cannot be read, or names a column that the version has not.
         """
 
     def scan(self, info: VersionInfo, batch_size: int = 1000) -> Iterator[GalleryRows]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -35,7 +37,16 @@ class SearchSettings(_Group):
     k: int = Field(default=10, ge=1, description="Hits of a search.")
     n_probe: int = Field(default=16, ge=1, description="Clusters that a search looks into.")
     cluster_weight: float = Field(
-        default=0.8, ge=0, le=1, description="Weight of the cluster's score; 0 ranks photos one-to-one."
+        default=0.8,
+        ge=0,
+        le=1,
+        description="Weight of the cluster's score in fused galleries; 0 ranks photos one-to-one.",
+    )
+    min_confidence: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="Confidence below which a search says that it has no good match; 0: it never does.",
     )
 
 
@@ -47,7 +58,50 @@ class IngestSettings(_Group):
     shard_size: int = Field(default=4096, ge=1, description="Photos in an embedding shard.")
     max_pixels: int = Field(default=178_956_970, ge=1, description="Pictures with more pixels are refused.")
     n_clusters: int = Field(default=0, ge=0, description="Clusters of a gallery; 0: chosen from its size.")
+    matching: Literal["auto", "fused", "linear"] = Field(
+        default="auto",
+        description="Form of matching: auto (linear where the model knows sketches, else fused), linear or fused.",
+    )
     keep_versions: int = Field(default=2, ge=1, description="Versions of a gallery to keep, the served one included.")
+
+
+class TrainingSettings(_Group):
+    """How trainings keep what they have learned."""
+
+    checkpoint_every_s: float = Field(
+        default=300.0, gt=0, allow_inf_nan=False, description="Seconds between the checkpoints of a training."
+    )
+
+
+class BrokerSettings(_Group):
+    """How background work is handed out. Nothing is kept there that cannot be made again."""
+
+    url: SecretStr = Field(
+        default=SecretStr(""), description="Address of Redis, redis://...; empty: that of a running `sbka up`."
+    )
+    visibility_timeout_s: int = Field(
+        default=3600, ge=30, description="Seconds after which Redis gives an unfinished message to another worker."
+    )
+    reconcile_s: float = Field(
+        default=10.0, gt=0, allow_inf_nan=False, description="Seconds between two looks for work that is missing."
+    )
+
+
+class WorkerSettings(_Group):
+    """How workers share the work."""
+
+    threads: int = Field(default=0, ge=0, description="Threads of a worker's networks; 0: all cores.")
+    chunk_size: int = Field(default=1024, ge=1, description="Photos in one task.")
+    window: int = Field(default=64, ge=1, description="Tasks of a job that wait in the queue at once.")
+    lease_s: float = Field(
+        default=60.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds of silence after which a worker's task is given on.",
+    )
+    max_tries: int = Field(default=5, ge=1, description="Failures of one task before its job is given up.")
+    metrics_host: str = Field(default="127.0.0.1", description="Address on which a worker shows its metrics.")
+    metrics_port: int = Field(default=0, ge=0, le=65535, description="Port of a worker's metrics; 0: none.")
 
 
 class Settings(BaseSettings):
@@ -61,9 +115,15 @@ class Settings(BaseSettings):
     backbone: str = Field(
         default="open_clip:ViT-B-32/laion2b_s34b_b79k", description="Encoder of galleries made without a model."
     )
+    workspace: Path = Field(
+        default=Path("sbka-workspace"), description="Folder of background jobs; the same for workers and those who ask."
+    )
     milvus: MilvusSettings = Field(default_factory=MilvusSettings)
     search: SearchSettings = Field(default_factory=SearchSettings)
     ingest: IngestSettings = Field(default_factory=IngestSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    broker: BrokerSettings = Field(default_factory=BrokerSettings)
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
 
 
 @cache
@@ -82,8 +142,8 @@ def load_settings() -> Settings:
             raise SettingsError(
                 f"{variable} is no setting.", "Correct its name; .env.example lists them all."
             ) from error
-        # A token is never shown.
-        hidden = isinstance(first.get("input"), dict) or first["loc"][-1] == "token"
+        # A token, or an address with a password in it, is never shown.
+        hidden = isinstance(first.get("input"), dict) or first["loc"][-1] in ("token", "url")
         given = "" if hidden else f" {first.get('input')!r}"
         raise SettingsError(
             f"{variable} cannot be{given}: {first['msg']}.", "Change it in the environment or in .env."

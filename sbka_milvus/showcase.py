@@ -60,14 +60,15 @@ def run_demo(root: Path, options: DemoOptions, settings: Settings, progress: Pro
         train_demo,
     )
     from sbka_milvus.pipelines.import_model import import_model
+    from sbka_milvus.pipelines.matching import matching_finder
 
     start = time.perf_counter()
     gallery = root / "gallery"
     _remove_earlier(gallery)
     world = draw_demo_world(root / "world", options, progress)
     split = Split.load(world.split)
-    # The demo shows the method on its own Milvus, whatever server the settings name.
-    settings = settings.model_copy(update={"milvus": MilvusSettings()})
+    # The demo shows the method on its own Milvus, whatever server the settings name or `sbka up` runs.
+    settings = settings.model_copy(update={"milvus": MilvusSettings(), "workspace": root / "workspace"})
     backbone = pretrain_demo(world, root / "photos-only.safetensors", options, progress)
     untrained = replace(backbone, weights=None, pretrained=False)
     for name, request in (("untrained", untrained), ("photos-only", backbone)):
@@ -86,7 +87,8 @@ def run_demo(root: Path, options: DemoOptions, settings: Settings, progress: Pro
         queries = demo_queries(world, split)
         pictures = [load_sketch(query.path, size=options.picture_size) for query in queries]
         vectors = encoder.encode_sketches(pictures)
-        results = GallerySearcher(store, opened.name).search(vectors, 8, SearchOptions())
+        searcher = GallerySearcher(store, opened.name, matching_of=matching_finder(opened))
+        results = searcher.search(vectors, 8, SearchOptions())
         rows = demo_rows(queries, pictures, [list(result) for result in results])
         title = "Sketches of categories never seen in training, and the photos found"
         write_png(rows, root / "sheet.png", title=title)

@@ -10,9 +10,9 @@ Conventions, everywhere in this package:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,14 @@ from sbka_milvus.errors import InvalidValue
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
+
+Scalar = str | int | float | bool
+"""A value of one metadata column of one photo."""
+
+Metadata = Mapping[str, Scalar]
+"""What is known of a photo beside its pixels, by column; a column without a value is not there."""
+
+FieldKind = Literal["text", "int", "float", "bool"]
 
 UNIT_NORM_TOLERANCE = 1e-3
 
@@ -160,19 +168,36 @@ class Clustering:
 
 
 @dataclass(frozen=True, slots=True)
+class MetadataField:
+    """A metadata column of a version, by which searches can be filtered.
+
+    Attributes:
+        name: as the source of the photos has it.
+        kind: of its values in all photos.
+    """
+
+    name: str
+    kind: FieldKind
+
+
+@dataclass(frozen=True, slots=True)
 class GalleryRows:
     """Photos on their way into one version of a gallery.
 
     Attributes:
         embeddings: N photos.
         cluster_ids: shape (N,), int64.
+        metadata: of each photo, in the kinds of the version's fields; empty where none has any.
     """
 
     embeddings: Embeddings
     cluster_ids: IntArray
+    metadata: tuple[Metadata, ...] = ()
 
     def __post_init__(self) -> None:
         _require_length(self.cluster_ids, len(self.embeddings), "cluster_ids")
+        if self.metadata:
+            _require_length(self.metadata, len(self.embeddings), "metadata")
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -189,6 +214,9 @@ class VersionInfo:
         dim: length of a vector.
         n_clusters: number of clusters, and of cluster partitions up to the limit.
         token: of this very version: one that is made later and happens to get the same number has another.
+        matching: digest of what its vectors were lifted by, without which it cannot be searched; empty: they are the
+            photos' own vectors.
+        fields: metadata columns of its photos.
     """
 
     gallery: str
@@ -197,6 +225,8 @@ class VersionInfo:
     dim: int
     n_clusters: int
     token: str = ""
+    matching: str = ""
+    fields: tuple[MetadataField, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,18 +254,43 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoreParts:
+    """Scores of photos, and what each was made of: weight * cluster_scores + (1 - weight) * member_scores - levels.
+
+    Attributes:
+        scores: shape (n,), float32.
+        cluster_scores: shape (n,), float32.
+        member_scores: shape (n,), float32.
+        levels: shape (n,), float32.
+        cluster_weight: in [0, 1].
+    """
+
+    scores: FloatArray
+    cluster_scores: FloatArray
+    member_scores: FloatArray
+    levels: FloatArray
+    cluster_weight: float
+
+    def __post_init__(self) -> None:
+        for name in ("cluster_scores", "member_scores", "levels"):
+            _require_length(getattr(self, name), len(self.scores), name)
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One photo of a search result.
 
     Attributes:
         rank: 1 for the best.
-        score: the fused one-to-many score, weight * cluster_score + (1 - weight) * member_score.
+        score: the one-to-many score, weight * cluster_score + (1 - weight) * member_score - level.
         uri: the photo.
         photo_id: its id in the store.
         cluster_id: its cluster.
-        cluster_score: cosine of the sketch and the cluster's centroid.
-        member_score: cosine of the sketch and the photo.
+        cluster_score: cosine of the sketch and the cluster's centroid. In a version of the form *linear*: the mean of
+            the cosines with the photo's centroids in several clusterings, all vectors aligned.
+        member_score: cosine of the sketch and the photo, likewise.
         cluster_weight: the weight of the cluster score.
+        level: what is taken off because the photo is near to sketches of all kinds; 0 in a version of the form *fused*.
     """
 
     rank: int
@@ -246,6 +301,7 @@ class Hit:
     cluster_score: float
     member_score: float
     cluster_weight: float
+    level: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,12 +313,17 @@ class SearchResult(Sequence[Hit]):
         gallery: name of the gallery.
         version: the version that was searched.
         probes: ids of the clusters that were looked into, best first.
+        fingerprint: of the model that made the version's vectors.
+        confidence: the probability that the gallery holds what the sketch shows, in [0, 1]; none where the model has
+            no statistics (see ``sbka model statistics``).
     """
 
     hits: tuple[Hit, ...]
     gallery: str
     version: int
     probes: tuple[int, ...] = field(default=())
+    fingerprint: str = ""
+    confidence: float | None = None
 
     def __len__(self) -> int:
         return len(self.hits)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 # Tests must not depend on a developer's own settings.
 for variable in [name for name in os.environ if name.startswith("SBKA_") and name != "SBKA_REAL_DATA"]:
     del os.environ[variable]
+# A shell without job control has its background commands ignore Ctrl-C, and so would every process that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """For networks as small as those of tests, threads cost more time than they save."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,22 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from sbka_milvus.cli import demo, evaluate, ingest, model, search, train
+from sbka_milvus.cli import (
+    demo,
+    evaluate,
+    feedback,
+    gallery,
+    ingest,
+    jobs,
+    model,
+    retrain,
+    search,
+    sketches,
+    train,
+    up,
+    upgrade,
+    worker,
+)
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -32,7 +47,7 @@ app = typer.Typer(
     cls=_Group,
     help="Draw a sketch, find the photos: zero-shot sketch-to-photo search for Milvus.",
     epilog="Exit codes: 0 done, 1 an error that names its remedy, 2 wrong usage, "
-    "3 done but files were quarantined (with --strict), 130 interrupted.",
+    "3 done but files were quarantined (with --strict), 4 no good match (with --fail-on-no-match), 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -40,10 +55,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train", epilog=train.EPILOG)(train.train)
+app.add_typer(sketches.app, name="sketches")
 app.command("ingest", epilog=ingest.EPILOG)(ingest.ingest)
 app.command("search", epilog=search.EPILOG)(search.search)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.add_typer(model.app, name="model")
+app.add_typer(gallery.app, name="gallery")
+app.command("upgrade", epilog=upgrade.EPILOG)(upgrade.upgrade)
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(feedback.app, name="feedback")
+app.add_typer(retrain.app, name="retrain")
+app.command("up", epilog=up.EPILOG)(up.up)
+app.command("worker", epilog=worker.WORKER_EPILOG)(worker.worker)
+app.command("beat", epilog=worker.BEAT_EPILOG)(worker.beat)
 app.command("demo", epilog=demo.EPILOG)(demo.demo)
 
 
@@ -79,7 +103,8 @@ def main() -> None:
         sys.exit(EXIT_ERROR)
     except (KeyboardInterrupt, _Interrupted):
         err.print(
-            "\nStopped; nothing is half-written. Run `sbka ingest` again to go on; a training starts over.",
+            "\nStopped; nothing is half-written. To go on, run the same command again: `sbka ingest` and `sbka train` "
+            "keep what is done.",
             highlight=False,
         )
         sys.exit(EXIT_INTERRUPTED)

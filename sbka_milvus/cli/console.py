@@ -32,17 +32,44 @@ def printable(text: object) -> str:
     return str(text).encode("utf-8", "backslashreplace").decode()
 
 
+def about_file(uri: str, reason: str) -> str:
+    """Why a file could not be used; its name is said where the reason does not say it.
+
+    >>> about_file("/a.png", "is a broken link"), about_file("/a.png", "/a.png is empty.")
+    ('/a.png is a broken link', '/a.png is empty.')
+    """
+    return printable(reason if uri in reason else f"{uri} {reason}")
+
+
 def print_json(value: Any) -> None:
     """One JSON document on standard output, for scripts."""
     json.dump(value, sys.stdout, indent=2)
     sys.stdout.write("\n")
 
 
-def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]], *, numeric_from: int = 1) -> None:
-    """A table on standard output; columns from ``numeric_from`` on are set flush right."""
+def print_table(
+    title: str,
+    header: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    numeric_from: int = 1,
+    numeric: Sequence[int] | None = None,
+    no_wrap: int = 0,
+) -> None:
+    """A table on standard output.
+
+    Args:
+        title: above it.
+        header: names of the columns.
+        rows: their cells.
+        numeric_from: columns from this one on are set flush right.
+        numeric: instead, the columns that are.
+        no_wrap: how many of the first columns are never broken, such as ids that people copy.
+    """
     table = Table(title=title or None, title_justify="left", title_style="bold")
     for position, name in enumerate(header):
-        table.add_column(name, justify="right" if position >= numeric_from else "left", overflow="fold")
+        flush_right = position >= numeric_from if numeric is None else position in numeric
+        table.add_column(name, justify="right" if flush_right else "left", overflow="fold", no_wrap=position < no_wrap)
     for row in rows:
         table.add_row(*(printable(cell) for cell in row))
     out.print(table)

@@ -1,12 +1,15 @@
-"""``sbka model import`` and ``sbka model show``."""
+"""``sbka model import``, ``sbka model statistics`` and ``sbka model show``."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from sbka_milvus.encoders.statistics import ModelStatistics
 
 app = typer.Typer(help="Make and look at model bundles.", no_args_is_help=True)
 
@@ -16,6 +19,13 @@ IMPORT_EPILOG = """\
 sbka model import --backbone open_clip:ViT-B-32 --weights open_clip_model.safetensors -o model/
 
 sbka model import --backbone timm:mobilenetv2_100 --weights mobilenetv2.safetensors --size 128 -o model/
+"""
+STATISTICS_EPILOG = """\
+[bold]Examples[/bold]
+
+sbka model statistics model/ --photos photos/ --sketches sketches/
+
+sbka model statistics model/ --photos photos/ --sketches sketches/ --split split.json
 """
 
 
@@ -33,11 +43,42 @@ def import_(
 ) -> None:
     """Make a model from any backbone and its pre-trained weights, without training."""
     from sbka_milvus.cli.console import ConsoleProgress
-    from sbka_milvus.cli.options import build_request
+    from sbka_milvus.encoders.backbones import BuildRequest
     from sbka_milvus.pipelines.import_model import import_model
 
-    bundle = import_model(build_request(backbone, weights, size, option), out, name or backbone, ConsoleProgress())
+    request = BuildRequest.parse(backbone, weights, size, option or [])
+    bundle = import_model(request, out, name or backbone, ConsoleProgress())
     _show(out, bundle.manifest.model_dump_json(), as_json)
+
+
+@app.command("statistics", epilog=STATISTICS_EPILOG)
+def statistics(
+    model: Annotated[Path, typer.Argument(help="Folder of a model; that of a gallery, too.", show_default=False)],
+    photos: Annotated[Path, typer.Option(help="Photos that it was trained on: one folder a category, or a file list.")],
+    sketches: Annotated[Path, typer.Option(help="Sketches of the same: one folder or .ndjson a category, or a list.")],
+    split: Annotated[
+        Path | None,
+        typer.Option(help="JSON with lists 'seen' and 'unseen', or a folder of file lists: only seen ones are read."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Let a model know sketches: encode some of its training, so that searches can tell when nothing matches.
+
+    A training does so itself. A model that was trained elsewhere takes all seen categories as trained ones.
+    """
+    from sbka_milvus.cli.console import ConsoleProgress, out, print_json
+    from sbka_milvus.factory import make_model_statistics
+    from sbka_milvus.settings import load_settings
+
+    progress = ConsoleProgress()
+    report = make_model_statistics(model, photos, sketches, split, load_settings(), progress, seed=seed)
+    for note in report.notes:
+        progress.say(note)
+    if as_json:
+        print_json(_known(report.statistics) | {"notes": list(report.notes)})
+        return
+    out.print(f"The model now {_in_words(report.statistics)}.", highlight=False)
 
 
 @app.command("show")
@@ -47,16 +88,35 @@ def show(
 ) -> None:
     """Show what a model is: backbone, input, dimension, training, fingerprint."""
     from sbka_milvus.encoders.manifest import read_manifest
+    from sbka_milvus.encoders.statistics import read_statistics
 
-    _show(model, read_manifest(model).model_dump_json(), as_json)
+    _show(model, read_manifest(model).model_dump_json(), as_json, read_statistics(model))
 
 
-def _show(folder: Path, manifest: str, as_json: bool) -> None:
+def _known(statistics: ModelStatistics | None) -> dict[str, object]:
+    if statistics is None:
+        return {"sketches": 0, "photos": 0, "confidence": False}
+    return {
+        "sketches": len(statistics.sketches),
+        "photos": len(statistics.photos),
+        "confidence": statistics.confidence is not None,
+    }
+
+
+def _in_words(statistics: ModelStatistics | None) -> str:
+    if statistics is None:
+        return "knows no sketches"
+    tells = "tells" if statistics.confidence is not None else "cannot tell"
+    counts = f"{len(statistics.sketches)} sketches and {len(statistics.photos)} photos"
+    return f"knows {counts}, and {tells} when nothing matches"
+
+
+def _show(folder: Path, manifest: str, as_json: bool, statistics: ModelStatistics | None = None) -> None:
     from sbka_milvus.cli.console import print_json, print_table
 
     values = json.loads(manifest)
     if as_json:
-        print_json(values)
+        print_json(values | {"statistics": _known(statistics)})
         return
     training = values["training"]
     history = training.get("history", {})
@@ -70,4 +130,5 @@ def _show(folder: Path, manifest: str, as_json: bool) -> None:
     ]
     if training:
         rows += [("mode", training["options"]["mode"]), ("best epoch", history.get("best_epoch", "-"))]
+    rows.append(("sketches", _in_words(statistics)))
     print_table(str(folder), ("", "value"), rows, numeric_from=2)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from sbka_milvus.cli import recipe
+
+if TYPE_CHECKING:
+    from sbka_milvus.pipelines.train import TrainRequest
+    from sbka_milvus.settings import Settings
 
 EPILOG = """\
 [bold]Examples[/bold]
@@ -16,20 +22,37 @@ sbka train --photos photos/ --sketches sketches/ --backbone timm:mobilenetv2_100
 sbka train --photos photos/ --sketches sketches/ --backbone timm:mobilenetv2_100 --weights FILE -o model/
 
 sbka train --photos photos/ --sketches sketches/ --mode ce --epochs 5 -o model/
+
+sbka train --photos photos/ --sketches sketches/ --head cosine --schedule cosine --ema-decay 0.99 -o model/
+sbka train --photos photos/ --pseudo-sketches -o model/      (there are no sketches: they are made from the photos)
+
+torchrun --standalone --nproc-per-node 4 -m sbka_milvus train --photos photos/ --sketches sketches/ -o model/
 """
 
 MORE = "More"
 
+_AS_WISHED = (
+    "photos", "sketches", "out", "affinity", "semantics", "knowledge_names", "tensorboard", "precision", "name",
+)  # fmt: skip
+"""What a user, a training here and one in the background call alike."""
+_WISHED = (*_AS_WISHED, "backbone", "weights", "size", "backbone_options", "split", "teacher")
+
 
 def train(
-    photos: Annotated[Path, typer.Option(help="Folder of photos, one folder a category.")],
-    sketches: Annotated[Path, typer.Option(help="Folder of sketches, one folder a category.")],
+    photos: Annotated[Path, typer.Option(help="Folder of photos, one folder a category; or a file list.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new model.")],
+    sketches: Annotated[
+        Path | None,
+        typer.Option(help="Folder of sketches, one folder or .ndjson a category; or a file list."),
+    ] = None,
     split: Annotated[
-        Path | None, typer.Option(help="JSON with lists 'seen' and 'unseen': only seen ones are read.")
+        Path | None,
+        typer.Option(help="JSON with lists 'seen' and 'unseen', or a folder of file lists: only seen ones are read."),
     ] = None,
     backbone: Annotated[str, typer.Option(help="What to start from: timm:MODEL or open_clip:MODEL/TAG.")] = "",
-    weights: Annotated[Path | None, typer.Option(help="Local weights of the backbone (safetensors).")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Local weights of the backbone (safetensors); or a folder of a model.")
+    ] = None,
     mode: Annotated[
         Literal["ce", "one_way", "bidirectional"],
         typer.Option(help="Categories alone, a fixed teacher, or SBKA: both learn."),
@@ -45,68 +68,153 @@ def train(
         Literal["auto", "fp32", "fp32_channels_last", "bf16"], typer.Option(help="Number format of the networks.")
     ] = "auto",
     name: Annotated[str, typer.Option(help="What to call the model.")] = "sbka",
-    learning_rate: Annotated[float, typer.Option(min=0.0, help="At the start.", rich_help_panel=MORE)] = 1e-4,
-    final_rate_factor: Annotated[
-        float, typer.Option(help="Rate at the end over rate at the start.", rich_help_panel=MORE)
-    ] = 1e-3,
-    sketches_per_batch: Annotated[int, typer.Option(min=2, help="Sketches in a step.", rich_help_panel=MORE)] = 70,
-    photos_per_batch: Annotated[int, typer.Option(min=2, help="Photos in a step.", rich_help_panel=MORE)] = 140,
-    validation_share: Annotated[
-        float,
-        typer.Option(
-            min=0.0, max=0.9, help="Share of seen categories that choose the best epoch.", rich_help_panel=MORE
-        ),
-    ] = 0.1,
-    trainable: Annotated[
-        Literal["all", "norm"] | None,
-        typer.Option(
-            help="What trains in the backbone; by default all, for CLIP its norms alone.", rich_help_panel=MORE
-        ),
-    ] = None,
+    learning_rate: recipe.LearningRate = 1e-4,
+    schedule: recipe.Schedule = "exponential",
+    final_rate_factor: recipe.FinalRateFactor = 1e-3,
+    warmup_epochs: recipe.WarmupEpochs = 0.0,
+    optimiser: recipe.Optimiser = "adam",
+    weight_decay: recipe.WeightDecay = 5e-4,
+    clip_norm: recipe.ClipNorm = 0.0,
+    ema_decay: recipe.EmaDecay = 0.0,
+    sketches_per_batch: recipe.SketchesPerBatch = 70,
+    photos_per_batch: recipe.PhotosPerBatch = 140,
+    balanced: recipe.Balanced = 0,
+    accumulate: recipe.Accumulate = 1,
+    head: recipe.Head = "linear",
+    head_temperature: recipe.HeadTemperature = 0.07,
+    label_smoothing: recipe.LabelSmoothing = 0.0,
+    semantics: recipe.Semantics = None,
+    semantics_weight: recipe.SemanticsWeight = 0.0,
+    semantics_temperature: recipe.SemanticsTemperature = 0.1,
+    contrastive_weight: recipe.ContrastiveWeight = 0.0,
+    contrastive_temperature: recipe.ContrastiveTemperature = 0.07,
+    cross_modal_weight: recipe.CrossModalWeight = 1.0,
+    knowledge_weight: recipe.KnowledgeWeight = 1.0,
+    sketch_knowledge_weight: recipe.SketchKnowledgeWeight = 0.0,
+    alignment_weight: recipe.AlignmentWeight = 0.1,
+    affinity_weight: recipe.AffinityWeight = 0.3,
+    detach_targets: recipe.DetachTargets = True,
+    augment_probability: recipe.AugmentProbability = 0.7,
+    validation_share: recipe.ValidationShare = 0.1,
+    backbone_rate_factor: recipe.BackboneRateFactor = 1.0,
+    frozen_stages: recipe.FrozenStages = 0,
+    trainable: recipe.Trainable = None,
+    adapter_width: recipe.AdapterWidth = 64,
+    prompt_count: recipe.PromptCount = 8,
+    teacher: recipe.Teacher = None,
+    teacher_backbone: recipe.TeacherBackbone = "",
+    teacher_weights: recipe.TeacherWeights = None,
+    teacher_size: recipe.TeacherSize = None,
+    teacher_option: recipe.TeacherOption = None,
+    knowledge_names: recipe.KnowledgeNames = None,
+    teacher_scope: recipe.TeacherScope = "head",
+    teacher_starts: recipe.TeacherStarts = 0.5,
+    teacher_rate_factor: recipe.TeacherRateFactor = 1.0,
+    teacher_schedule: recipe.TeacherSchedule = "shared",
+    relation_weight: recipe.RelationWeight = 0.0,
+    relation_pictures: recipe.RelationPictures = "photos",
+    embedding_weight: recipe.EmbeddingWeight = 0.0,
     option: Annotated[
         list[str] | None, typer.Option(help="Argument of the backbone, KEY=VALUE.", rich_help_panel=MORE)
     ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Folder for TensorBoard's files, of this training alone; none by default.")
+    ] = None,
+    stroke_augmentation: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Share of sketches whose lines are changed.", rich_help_panel=MORE),
+    ] = 0.0,
+    pseudo_sketches: Annotated[
+        bool,
+        typer.Option("--pseudo-sketches", help="Make sketches from the photos, too.", rich_help_panel=MORE),
+    ] = False,
+    pseudo_share: Annotated[
+        float,
+        typer.Option(
+            min=0.01, max=0.99, help="With --sketches: share of sketches made from photos.", rich_help_panel=MORE
+        ),
+    ] = 0.5,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start anew, even where a stopped training could go on.")
+    ] = False,
+    background: Annotated[
+        bool, typer.Option("--background", help="Let a worker do it; prints the job's id and returns.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Train an SBKA model on your sketches and photos of some categories."""
+    """Train an SBKA model on your sketches and photos of some categories.
+
+    A training that was stopped goes on when the same command is run again.
+    """
+    given = dict(locals())  # before anything else is named: the parameters, by the names of what they choose
     from sbka_milvus.cli.console import ConsoleProgress, print_json
-    from sbka_milvus.cli.options import build_request
-    from sbka_milvus.images import Split
-    from sbka_milvus.pipelines.train import TrainRequest, train_model
+    from sbka_milvus.pipelines.train import train_model
     from sbka_milvus.settings import load_settings
-    from sbka_milvus.training.options import TrainingOptions
+    from sbka_milvus.training.distributed import leads
 
     settings = load_settings()
-    backbone = backbone or settings.backbone
-    options = TrainingOptions(
-        mode=mode,
-        epochs=epochs,
-        sketches_per_batch=sketches_per_batch,
-        photos_per_batch=photos_per_batch,
-        learning_rate=learning_rate,
-        final_rate_factor=final_rate_factor,
-        trainable=trainable or ("norm" if backbone.startswith("open_clip:") else "all"),
-        validation_share=validation_share,
-        seed=seed,
-    )
-    request = TrainRequest(
-        photos=photos,
-        sketches=sketches,
-        out=out,
-        backbone=build_request(backbone, weights, size, option),
-        options=options,
-        split=None if split is None else Split.load(split),
-        affinity=affinity,
-        device=device or settings.device,
-        precision=precision,
-        name=name,
-        decode_threads=settings.ingest.decode_threads,
-    )
-    report = train_model(request, ConsoleProgress())
+    wish = wish_of({**given, "backbone": backbone or settings.backbone})
+    if background:
+        from sbka_milvus.cli.jobs import announce
+        from workers.submit import submit_train
+
+        announce(submit_train(wish, settings), as_json=as_json)
+        return
+    report = train_model(_request(wish, settings, fresh=fresh), ConsoleProgress())
+    if not leads():
+        return
     if as_json:
         print_json(json.loads(report.bundle.manifest.model_dump_json()) | {"path": str(out), "seconds": report.seconds})
         return
     _show(report)
+
+
+def wish_of(values: dict[str, Any]) -> dict[str, Any]:
+    """What a user wishes of a training, by the names of ``schemas.jobs.TrainJob``.
+
+    Args:
+        values: the command's parameters by their names, with a backbone.
+
+    Raises:
+        SettingsError: An option cannot be used.
+    """
+    from sbka_milvus.encoders.spec import key_values
+    from sbka_milvus.training.options import TrainingOptions
+
+    values = values | {"backbone_options": key_values(values["option"] or [])}
+    chosen = {name: value for name, value in values.items() if name in TrainingOptions.model_fields}
+    chosen["trainable"] = chosen["trainable"] or recipe.trainable_of(values["backbone"])
+    return {
+        **{name: values[name] for name in _WISHED},
+        **recipe.teacher_backbone(values),
+        "device": values["device"] or "auto",
+        "options": TrainingOptions.make(**chosen),
+    }
+
+
+def _request(wish: dict[str, Any], settings: Settings, *, fresh: bool) -> TrainRequest:
+    """What is wished, by the names of ``schemas.jobs.TrainJob``, done here and now."""
+    from sbka_milvus.encoders.backbones import BuildRequest
+    from sbka_milvus.encoders.spec import BackboneSpec
+    from sbka_milvus.images import Split
+    from sbka_milvus.pipelines.train import TrainRequest, checkpoint_beside
+
+    def backbone(prefix: str, options: str) -> BuildRequest:
+        weights, size = wish[f"{prefix}weights"], wish[f"{prefix}size"]
+        return BuildRequest(BackboneSpec.parse(wish[f"{prefix}backbone"]), weights, size=size, options=wish[options])
+
+    return TrainRequest(
+        **{name: wish[name] for name in (*_AS_WISHED, "options")},
+        backbone=backbone("", "backbone_options"),
+        teacher=backbone("teacher_", "teacher_options") if "teacher_backbone" in wish else None,
+        teacher_bundle=wish["teacher"],
+        split=None if wish["split"] is None else Split.load(wish["split"]),
+        device=settings.device if wish["device"] == "auto" else wish["device"],
+        decode_threads=settings.ingest.decode_threads,
+        checkpoint=checkpoint_beside(wish["out"]),
+        checkpoint_every_s=settings.training.checkpoint_every_s,
+        fresh=fresh,
+    )
 
 
 def _show(report: object) -> None:

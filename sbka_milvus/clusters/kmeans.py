@@ -1,4 +1,4 @@
-"""Spherical k-means (faiss): centroids are unit vectors, nearness is the cosine."""
+"""A gallery clustered: centroids are unit vectors, nearness is the cosine."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from sbka_milvus.errors import InvalidValue
-from sbka_milvus.types import Clustering, ClusterTable, Embeddings, FloatArray, IntArray, normalise, require_unit_rows
+from sbka_milvus.kmeans import fit_centroids
+from sbka_milvus.types import Clustering, ClusterTable, Embeddings, FloatArray, IntArray, require_unit_rows
 
 N_EXEMPLARS = 4
-_ITERATIONS = 25
-_MOST_RESTARTS = 10
-_RESTART_BUDGET = 2e11  # multiplications, some seconds on two cores; a large gallery gets a single start
-_MAX_POINTS_PER_CENTROID = 1024
 _SCORES_PER_BLOCK = 16_777_216  # 64 MB of float32
 
 
@@ -34,42 +31,10 @@ def fit_clusters(embeddings: Embeddings, n_clusters: int, *, seed: int = 0) -> C
             f"{n_clusters} clusters cannot be made of {len(embeddings)} photos.",
             f"Choose between 1 and {len(embeddings)}.",
         )
-    centroids = _kmeans(embeddings.vectors, n_clusters, seed)
+    centroids = fit_centroids(embeddings.vectors, n_clusters, seed=seed)
     assignments = assign_clusters(embeddings.vectors, centroids)
     used, assignments = np.unique(assignments, return_inverse=True)
     return _describe(embeddings, centroids[used], assignments.astype(np.int64))
-
-
-def _kmeans(vectors: FloatArray, n_clusters: int, seed: int) -> FloatArray:
-    import faiss
-
-    kmeans = faiss.Kmeans(
-        vectors.shape[1],
-        n_clusters,
-        niter=_ITERATIONS,
-        nredo=restarts(len(vectors), n_clusters, vectors.shape[1]),
-        spherical=True,
-        seed=seed,
-        min_points_per_centroid=1,
-        max_points_per_centroid=_MAX_POINTS_PER_CENTROID,
-    )
-    kmeans.train(np.ascontiguousarray(vectors))
-    centroids = np.array(kmeans.centroids)
-    # Photos that point in opposite directions have a mean of zero, which is no direction: one of them stands for it.
-    centroids[np.linalg.norm(centroids, axis=1) == 0] = vectors[0]
-    return normalise(centroids)
-
-
-def restarts(n_photos: int, n_clusters: int, dim: int) -> int:
-    """How often k-means starts anew, to keep the tightest clusters: as often as is cheap, at most ten times.
-
-    One start leaves much to chance in a small gallery.
-
-    >>> restarts(625, 31, 1280), restarts(100_000, 395, 512)
-    (10, 1)
-    """
-    multiplications = n_photos * n_clusters * dim * _ITERATIONS
-    return int(max(1, min(_MOST_RESTARTS, _RESTART_BUDGET // multiplications)))
 
 
 def assign_clusters(vectors: FloatArray, centroids: FloatArray) -> IntArray:

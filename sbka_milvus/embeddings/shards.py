@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import secrets
 from collections.abc import Iterator, Mapping
@@ -13,15 +15,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sbka_milvus.embeddings.records import PhotoRecords
-from sbka_milvus.errors import EncoderMismatch, GalleryError, InvalidValue
+from sbka_milvus.errors import EncoderMismatch, GalleryError
 from sbka_milvus.files import replacing
-from sbka_milvus.types import Embeddings
+from sbka_milvus.types import Embeddings, Metadata
 
 _NAME = re.compile(r"photos-(\d{6,})-[0-9a-f]{8}\.parquet")
 _FINGERPRINT = b"sbka.fingerprint"
 _FORMAT = b"sbka.format"
 _FORMAT_VERSION = b"1"
 _KNOWN_COLUMNS = ("uri", "size", "mtime_ns")
+_METADATA = "metadata"
+"""A JSON object for each photo of which something is said. Shards without it are older, or have none."""
 
 
 def list_shards(folder: Path) -> list[Path]:
@@ -32,20 +36,34 @@ def list_shards(folder: Path) -> list[Path]:
     return [path for _, path in sorted(numbered)]
 
 
-def write_shard(folder: Path, records: PhotoRecords, fingerprint: str) -> Path:
+def next_shard_number(folder: Path) -> int:
+    """One above the highest number that a shard has."""
+    existing = list_shards(folder)
+    return 1 + (int(existing[-1].name.split("-")[1]) if existing else 0)
+
+
+def shard_name(number: int, key: str) -> str:
+    """The name of the shard that a piece of work writes, however often it is done.
+
+    >>> shard_name(7, "ingest-1/000003") == shard_name(7, "ingest-1/000003")
+    True
+    """
+    return f"photos-{number:06d}-{hashlib.blake2b(key.encode(), digest_size=4).hexdigest()}.parquet"
+
+
+def write_shard(folder: Path, records: PhotoRecords, fingerprint: str, name: str | None = None) -> Path:
     """Writes one shard; when this returns, the records are on the disk.
 
     Args:
         folder: the gallery's shard folder.
         records: at least one photo.
         fingerprint: of the encoder that made the vectors.
+        name: from :func:`shard_name`, which replaces a shard of this name; by default a new one.
 
     Raises:
         OutputError: The disk is full or the folder cannot be written.
     """
-    existing = list_shards(folder)
-    number = 1 + (int(existing[-1].name.split("-")[1]) if existing else 0)
-    path = folder / f"photos-{number:06d}-{secrets.token_hex(4)}.parquet"
+    path = folder / (name or shard_name(next_shard_number(folder), secrets.token_hex(8)))
     table = _to_table(records).replace_schema_metadata({_FINGERPRINT: fingerprint.encode(), _FORMAT: _FORMAT_VERSION})
     with replacing(path) as file:
         # Vectors hardly compress and dictionaries only cost time on them.
@@ -106,6 +124,31 @@ def read_known(folder: Path) -> Mapping[str, tuple[int, int]]:
     return known
 
 
+def read_metadata(folder: Path) -> dict[str, Metadata]:
+    """What is known of the photos beside their pixels, by URI; photos of which nothing is known are not there.
+
+    Raises:
+        GalleryError: A shard is damaged.
+    """
+    found: dict[str, Metadata] = {}
+    for path in list_shards(folder):
+        try:
+            held = _METADATA in pq.read_schema(path).names
+            if not held and not found:
+                continue
+            table = _read(path, ["uri", _METADATA] if held else ["uri"])
+            uris = [_decode(uri) for uri in table["uri"].to_pylist()]
+            texts = table[_METADATA].to_pylist() if held else [None] * len(uris)
+            for uri, text in zip(uris, texts, strict=True):
+                if text is not None:
+                    found[uri] = json.loads(text)
+                elif uri in found:
+                    del found[uri]
+        except (pa.ArrowException, OSError, KeyError, AttributeError, ValueError) as error:
+            raise _damaged(path, error) from error
+    return found
+
+
 def _read(path: Path, columns: list[str] | None = None) -> Any:
     try:
         table = pq.read_table(path, columns=columns, page_checksum_verification=True)
@@ -130,17 +173,19 @@ def _damaged(path: Path, error: Exception) -> GalleryError:
 
 def _to_table(records: PhotoRecords) -> Any:
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(records.vectors.reshape(-1)), records.vectors.shape[1])
-    return pa.table(
-        {
-            "uri": pa.array([_encode(uri) for uri in records.uris], pa.binary()),
-            "content_hash": pa.array(records.content_hashes, pa.string()),
-            "size": records.sizes,
-            "mtime_ns": records.mtimes_ns,
-            "width": records.widths,
-            "height": records.heights,
-            "vector": vectors,
-        }
-    )
+    columns = {
+        "uri": pa.array([_encode(uri) for uri in records.uris], pa.binary()),
+        "content_hash": pa.array(records.content_hashes, pa.string()),
+        "size": records.sizes,
+        "mtime_ns": records.mtimes_ns,
+        "width": records.widths,
+        "height": records.heights,
+        "vector": vectors,
+    }
+    if any(one is not None for one in records.metadata):
+        texts = [None if one is None else json.dumps(dict(one), ensure_ascii=False) for one in records.metadata]
+        columns[_METADATA] = pa.array(texts, pa.string())
+    return pa.table(columns)
 
 
 def _from_table(table: Any, path: Path) -> PhotoRecords:
@@ -156,9 +201,16 @@ def _from_table(table: Any, path: Path) -> PhotoRecords:
             widths=table["width"].to_numpy(),
             heights=table["height"].to_numpy(),
             vectors=vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim).astype(np.float32, copy=False),
+            metadata=_metadata_of(table),
         )
-    except (KeyError, AttributeError, InvalidValue) as error:
+    except (KeyError, AttributeError, ValueError) as error:
         raise _damaged(path, error) from error
+
+
+def _metadata_of(table: Any) -> tuple[Metadata | None, ...]:
+    if _METADATA not in table.column_names:
+        return ()
+    return tuple(None if text is None else json.loads(text) for text in table[_METADATA].to_pylist())
 
 
 def _encode(uri: str) -> bytes:

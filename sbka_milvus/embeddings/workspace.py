@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sbka_milvus.errors import EncoderMismatch, GalleryError
+from sbka_milvus.errors import EncoderMismatch, GalleryError, OutputError
 from sbka_milvus.files import replacing
 
 _MANIFEST = "gallery.json"
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
+_SHARDS_IN_ONE_FOLDER = 1
+"""The format in which a gallery had shards of one model, all in one folder."""
 _MAX_NAME = 100
 
 
@@ -22,10 +25,11 @@ class Gallery:
     Attributes:
         root: the folder.
         name: of the gallery in Milvus: the alias of its served version.
-        fingerprint: of the model that embeds its photos.
+        fingerprint: of the model that embeds its photos; while another one is tried out, this one goes on serving.
 
-    Layout: ``gallery.json``, ``models/<fingerprint>/`` (a model bundle), ``shards/`` (embeddings),
-    ``milvus/`` (the embedded Milvus, unless a server is used), ``index.json`` and ``quarantine.jsonl``.
+    Layout: ``gallery.json``, ``models/<fingerprint>/`` (a model bundle), ``shards/<fingerprint>/`` (embeddings),
+    ``versions/`` (records of the indexed versions), ``milvus/`` (the embedded Milvus, unless a server is used),
+    ``index.json`` and ``quarantine.jsonl``.
     """
 
     root: Path
@@ -39,8 +43,13 @@ class Gallery:
 
     @property
     def shard_folder(self) -> Path:
-        """Embedding shards."""
-        return self.root / "shards"
+        """Embedding shards of the gallery's model."""
+        return self.root / "shards" / self.fingerprint
+
+    @property
+    def version_folder(self) -> Path:
+        """Records of the versions that were built."""
+        return self.root / "versions"
 
     @property
     def quarantine_file(self) -> Path:
@@ -49,13 +58,22 @@ class Gallery:
 
     @property
     def index_file(self) -> Path:
-        """Which shards the served version was built from."""
+        """Which version is served, and where."""
         return self.root / "index.json"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held by the process that indexes the gallery."""
+        return self.root / ".index.lock"
 
     @property
     def milvus_folder(self) -> Path:
         """The embedded Milvus."""
         return self.root / "milvus"
+
+    def for_model(self, fingerprint: str) -> Gallery:
+        """The same gallery as another model sees it; nothing is written."""
+        return replace(self, fingerprint=fingerprint)
 
     def save(self) -> None:
         """Writes ``gallery.json``.
@@ -77,26 +95,32 @@ class Gallery:
 
     @classmethod
     def open(cls, root: Path) -> Gallery:
-        """Opens a gallery.
+        """Opens a gallery. One of the first format is brought to this one.
 
         Raises:
             GalleryError: The folder is no gallery, or is damaged or of another version.
+            OutputError: It is of the first format and cannot be written.
         """
         path = root / _MANIFEST
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            version, name, fingerprint = content["format_version"], content["name"], content["fingerprint"]
+            version, name = content["format_version"], str(content["name"])
+            fingerprint = _folder_name(content["fingerprint"])
         except (FileNotFoundError, NotADirectoryError) as error:
             raise GalleryError(
                 f"{root} is no gallery: it has no {_MANIFEST}.", f"Make one with `sbka ingest PHOTOS --gallery {root}`."
             ) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise GalleryError(f"{path} is damaged: {error}.", "Ingest into a new folder.") from error
-        if version != _FORMAT_VERSION:
+        gallery = cls(root, name, fingerprint)
+        if version == _SHARDS_IN_ONE_FOLDER:
+            _sort_shards(gallery)
+            gallery.save()
+        elif version != _FORMAT_VERSION:
             raise GalleryError(
                 f"{path} has format {version}; this version reads {_FORMAT_VERSION}.", "Upgrade sbka-milvus."
             )
-        return cls(root, str(name), str(fingerprint))
+        return gallery
 
     @classmethod
     def create_or_open(cls, root: Path, fingerprint: str, name: str | None = None) -> Gallery:
@@ -133,6 +157,27 @@ def _is_taken(root: Path) -> bool:
             f"{root} cannot be used as a gallery: {error.strerror}.", "Name another folder, or check its permissions."
         ) from error
     return False
+
+
+def _folder_name(fingerprint: object) -> str:
+    name = str(fingerprint)
+    if name in ("", ".", "..") or "/" in name:
+        raise ValueError(f"{name!r} names no model")
+    return name
+
+
+def _sort_shards(gallery: Gallery) -> None:
+    """Moves the shards of the first format below their model's name. Whatever stops it, the next call goes on."""
+    try:
+        for shard in sorted((gallery.root / "shards").glob("photos-*.parquet")):
+            gallery.shard_folder.mkdir(exist_ok=True)
+            with suppress(FileNotFoundError):  # another process moves them too
+                shard.rename(gallery.shard_folder / shard.name)
+    except OSError as error:
+        raise OutputError(
+            f"The gallery {gallery.root} is of an earlier format and cannot be brought to this one: {error.strerror}.",
+            "Check free space and permissions, then try again: nothing is lost.",
+        ) from error
 
 
 def gallery_name(root: Path) -> str:

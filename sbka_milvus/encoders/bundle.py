@@ -18,11 +18,14 @@ from sbka_milvus.encoders.backbones import Backbone, BuildRequest, build_backbon
 from sbka_milvus.encoders.manifest import MANIFEST_FILE, Manifest, read_manifest
 from sbka_milvus.encoders.preprocessing import Preprocessing
 from sbka_milvus.encoders.spec import BackboneSpec
+from sbka_milvus.encoders.statistics import STATISTICS_FILE, read_statistics
 from sbka_milvus.errors import BundleError, SbkaError
 
 WEIGHTS_FILE = "model.safetensors"
 HISTORY_FILE = "history.jsonl"
 """Epoch by epoch, beside the model; none where the model was not trained here."""
+PLOT_FILE = "training.png"
+"""The same as a picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,8 @@ def check_target(folder: Path) -> None:
         names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
     except OSError as error:
         raise BundleError(f"{folder} cannot hold a model: {_reason(error)}.", "Name an empty or new folder.") from error
-    if names - {WEIGHTS_FILE, MANIFEST_FILE, HISTORY_FILE} or (names and MANIFEST_FILE not in names):
+    parts = {WEIGHTS_FILE, MANIFEST_FILE, HISTORY_FILE, PLOT_FILE, STATISTICS_FILE}
+    if names - parts or (names and MANIFEST_FILE not in names):
         raise BundleError(f"{folder} holds other files and was left alone.", "Name an empty or new folder.")
 
 
@@ -158,19 +162,34 @@ def load_bundle(folder: Path) -> ModelBundle:
     Raises:
         BundleError: There is no bundle, or a part of it is damaged.
     """
+    manifest, state = read_bundle(folder)
+    try:
+        preprocessing = Preprocessing.from_dict(manifest.preprocessing)
+        backbone = _rebuild(manifest, preprocessing)
+        backbone.net.load_state_dict(state, strict=True)
+    except (RuntimeError, SbkaError) as error:
+        raise _unloadable(folder, error) from error
+    return ModelBundle(backbone.eval(), manifest, folder)
+
+
+def read_bundle(folder: Path) -> tuple[Manifest, dict[str, torch.Tensor]]:
+    """A bundle's manifest and its weights by name, with no network built of them.
+
+    Raises:
+        BundleError: There is no bundle, or a part of it is damaged.
+    """
     manifest = read_manifest(folder)
     weights = folder / WEIGHTS_FILE
     try:
         if _digest(weights) != manifest.weights_digest:
             raise BundleError(f"{weights} is damaged: it is not the file that was saved.", "Make the bundle again.")
-        preprocessing = Preprocessing.from_dict(manifest.preprocessing)
-        backbone = _rebuild(manifest, preprocessing)
-        backbone.net.load_state_dict(load_file(weights), strict=True)
-    except BundleError:
-        raise
-    except (OSError, SafetensorError, RuntimeError, SbkaError) as error:
-        raise BundleError(f"The model bundle {folder} cannot be loaded: {error}", "Make the bundle again.") from error
-    return ModelBundle(backbone.eval(), manifest, folder)
+        return manifest, load_file(weights)
+    except (OSError, SafetensorError) as error:
+        raise _unloadable(folder, error) from error
+
+
+def _unloadable(folder: Path, error: Exception) -> BundleError:
+    return BundleError(f"The model bundle {folder} cannot be loaded: {error}", "Make the bundle again.")
 
 
 def _rebuild(manifest: Manifest, preprocessing: Preprocessing) -> Backbone:
@@ -184,10 +203,15 @@ def _rebuild(manifest: Manifest, preprocessing: Preprocessing) -> Backbone:
 def copy_bundle(source: Path, target: Path) -> None:
     """Copies a bundle beside a gallery, unless it is there already; hard links where the file system allows.
 
+    Statistics that the source was given after it was copied are brought after it.
+
     Raises:
-        BundleError: The copy cannot be written.
+        BundleError: The copy cannot be written, or the source's statistics are damaged.
     """
+    if (source / MANIFEST_FILE).is_file():
+        read_statistics(source)
     if (target / MANIFEST_FILE).is_file():
+        _bring_statistics(source, target)
         return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -196,10 +220,28 @@ def copy_bundle(source: Path, target: Path) -> None:
             fresh.mkdir()
             for name in (WEIGHTS_FILE, MANIFEST_FILE):
                 _link_or_copy(source / name, fresh / name)
+            if (source / STATISTICS_FILE).is_file():
+                _link_or_copy(source / STATISTICS_FILE, fresh / STATISTICS_FILE)
             fresh.rename(target)
     except OSError as error:
         raise BundleError(
             f"The model {source} cannot be copied to {target}: {_reason(error)}.", "Check space and permissions."
+        ) from error
+
+
+def _bring_statistics(source: Path, target: Path) -> None:
+    known = source / STATISTICS_FILE
+    same = read_manifest(source).fingerprint == read_manifest(target).fingerprint
+    if not same or not known.is_file() or (target / STATISTICS_FILE).is_file():
+        return
+    try:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
+            _link_or_copy(known, Path(temporary) / STATISTICS_FILE)
+            (Path(temporary) / STATISTICS_FILE).rename(target / STATISTICS_FILE)
+    except OSError as error:
+        raise BundleError(
+            f"The statistics of {source} cannot be copied to {target}: {_reason(error)}.",
+            "Check space and permissions.",
         ) from error
 
 

@@ -17,14 +17,22 @@ class KnowledgeHead(nn.Module):
         weight: shape (C, D), float32: one row a class (a classifier's weights, or text embeddings).
         bias: shape (C,), float32.
         scale: factor on cosines; 0 for a plain linear head.
+        names: of the classes, where they are known.
     """
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None, scale: float = 0.0) -> None:
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None = None,
+        scale: float = 0.0,
+        names: tuple[str, ...] = (),
+    ) -> None:
         super().__init__()
         classes = weight.shape[0]
         self.weight = nn.Parameter(weight.detach().clone().float())
         self.bias = nn.Parameter(torch.zeros(classes) if bias is None else bias.detach().clone().float())
         self.scale = float(scale)
+        self.names = names
 
     @classmethod
     def from_classifier(cls, layer: nn.Linear) -> KnowledgeHead:
@@ -32,6 +40,17 @@ class KnowledgeHead(nn.Module):
         first = 1 if layer.out_features == TENSORFLOW_CLASSES else 0
         bias = None if layer.bias is None else layer.bias[first:]
         return cls(layer.weight[first:], bias)
+
+    @classmethod
+    def untrained(cls, like: KnowledgeHead, dim: int) -> KnowledgeHead:
+        """A linear head over the same classes for features of another length, which has all to learn yet."""
+        layer = nn.Linear(dim, like.n_classes)
+        return cls(layer.weight, layer.bias, names=like.names)
+
+    def knows_the_same(self, other: KnowledgeHead) -> bool:
+        """Whether both score the same classes in the same order, as far as their names and number tell."""
+        named_alike = not self.names or not other.names or self.names == other.names
+        return self.n_classes == other.n_classes and named_alike
 
     @property
     def n_classes(self) -> int:

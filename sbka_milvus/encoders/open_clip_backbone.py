@@ -13,9 +13,11 @@ import open_clip
 import torch
 from torch import nn
 
+from sbka_milvus.encoders.additions import add, split_options
 from sbka_milvus.encoders.backbones import Backbone, BuildRequest, BuiltBackbone
 from sbka_milvus.encoders.hub import explain_hub_failure
 from sbka_milvus.encoders.knowledge import KnowledgeHead
+from sbka_milvus.encoders.levels import LEVELS
 from sbka_milvus.encoders.preprocessing import Preprocessing
 from sbka_milvus.encoders.spec import BackboneSpec
 from sbka_milvus.encoders.weights import TORCH_SUFFIXES, read_weights
@@ -34,7 +36,7 @@ class OpenClipBackbone(Backbone):
         return pooled
 
 
-def build_open_clip(request: BuildRequest, *, with_knowledge: bool) -> BuiltBackbone:
+def build_open_clip(request: BuildRequest, *, with_knowledge: bool, names: tuple[str, ...] = ()) -> BuiltBackbone:
     """Builds an open_clip backbone; see :func:`~sbka_milvus.encoders.backbones.build_backbone`.
 
     A weights file may hold the whole CLIP model, or its image tower alone: then there is no knowledge head.
@@ -47,16 +49,24 @@ def build_open_clip(request: BuildRequest, *, with_knowledge: bool) -> BuiltBack
         raise BackboneError(
             f"open_clip knows no model {spec.model!r}.", f"Similar names: {close or 'run open_clip.list_models()'}."
         )
-    model = _create(request)
+    own, sizes = split_options(request.options)
+    if LEVELS in sizes:
+        raise BackboneError(f"{spec} cannot be cut: only networks of timm can.", f"Leave {LEVELS} out.")
+    if request.weights is not None and request.weights.is_dir():
+        raise BackboneError(
+            f"{request.weights} is a folder, not a file of weights.", "Only backbones of timm can start from a model."
+        )
+    model = _create(request, own)
     has_text = request.pretrained if request.weights is None else _load(model, request.weights, spec)
-    knowledge = _knowledge_head(model, spec) if with_knowledge and has_text else None
+    knowledge = _knowledge_head(model, spec, names) if with_knowledge and has_text else None
     visual: nn.Module = model.visual  # type: ignore[assignment]
     preprocessing = _preprocessing(visual, request)
+    add(visual, spec, sizes)
     backbone = OpenClipBackbone(spec, visual, preprocessing, int(config["embed_dim"]), dict(request.options))
     return BuiltBackbone(backbone, knowledge)
 
 
-def _create(request: BuildRequest) -> nn.Module:
+def _create(request: BuildRequest, options: dict[str, Any]) -> nn.Module:
     spec = request.spec
     tag = spec.tag or None
     fetch = request.pretrained and request.weights is None
@@ -69,7 +79,7 @@ def _create(request: BuildRequest) -> nn.Module:
     if fetch and not open_clip.is_pretrained_cfg(spec.model, tag):
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(spec.model)) or "none"
         raise BackboneError(f"{spec.model} has no pre-trained weights {tag!r}.", f"It has: {tags}.")
-    arguments: dict[str, Any] = dict(request.options)
+    arguments = dict(options)
     if request.size:
         arguments["force_image_size"] = request.size
     try:
@@ -110,17 +120,21 @@ def _load(model: nn.Module, weights: Path, spec: BackboneSpec) -> bool:
     return whole
 
 
-def _knowledge_head(model: nn.Module, spec: BackboneSpec) -> KnowledgeHead:
-    """Text embeddings of ImageNet's class names as class weights: zero-shot classification as CLIP does it."""
+def _knowledge_head(model: nn.Module, spec: BackboneSpec, names: tuple[str, ...]) -> KnowledgeHead:
+    """Text embeddings of class names as class weights: zero-shot classification as CLIP does it.
+
+    Each is the mean over open_clip's templates ("a photo of the large {}."); by default the names are ImageNet's.
+    """
     with _QuietLogging():
         weights = open_clip.build_zero_shot_classifier(
             model.eval(),
             tokenizer=open_clip.get_tokenizer(spec.model),
-            classnames=open_clip.IMAGENET_CLASSNAMES,
+            classnames=list(names) or open_clip.IMAGENET_CLASSNAMES,
             templates=open_clip.SIMPLE_IMAGENET_TEMPLATES,
             num_classes_per_batch=TEXT_BATCH,
         )
-    return KnowledgeHead(weights.T, scale=float(model.logit_scale.detach().exp()))  # type: ignore[operator]
+    scale = float(model.logit_scale.detach().exp())  # type: ignore[operator]
+    return KnowledgeHead(weights.T, scale=scale, names=names or tuple(open_clip.IMAGENET_CLASSNAMES))
 
 
 def _preprocessing(visual: nn.Module, request: BuildRequest) -> Preprocessing:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from sbka_milvus.errors import BackboneError
+from sbka_milvus.errors import BackboneError, SettingsError
 
 LIBRARIES = ("open_clip", "timm")
 DEFAULT_BACKBONE = "open_clip:ViT-B-32/laion2b_s34b_b79k"
@@ -47,3 +50,24 @@ class BackboneSpec:
 
     def __str__(self) -> str:
         return f"{self.library}:{self.model}" + (f"/{self.tag}" if self.tag else "")
+
+
+def key_values(entries: Iterable[str]) -> dict[str, Any]:
+    """Options of a backbone, of the form KEY=VALUE; numbers, booleans and None are read as such.
+
+    Raises:
+        SettingsError: An option has another form.
+
+    >>> key_values(["pad_type=same", "depth=3", "flag=True"])
+    {'pad_type': 'same', 'depth': 3, 'flag': True}
+    """
+    values: dict[str, Any] = {}
+    for entry in entries:
+        key, equals, text = entry.partition("=")
+        if not equals or not key:
+            raise SettingsError(f"The option {entry!r} is not of the form KEY=VALUE.", "For example pad_type=same.")
+        try:
+            values[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            values[key] = text
+    return values

@@ -14,11 +14,14 @@ from safetensors.torch import save
 from timm.data.config import resolve_model_data_config
 from torch import nn
 
+from sbka_milvus.encoders.additions import add, split_options
 from sbka_milvus.encoders.backbones import Backbone, BuildRequest, BuiltBackbone
 from sbka_milvus.encoders.hub import explain_hub_failure
 from sbka_milvus.encoders.knowledge import TENSORFLOW_CLASSES, KnowledgeHead
+from sbka_milvus.encoders.levels import LEVELS, keep_levels, pool_level
 from sbka_milvus.encoders.preprocessing import Preprocessing
 from sbka_milvus.encoders.spec import BackboneSpec
+from sbka_milvus.encoders.start import read_start
 from sbka_milvus.encoders.weights import read_weights
 from sbka_milvus.errors import BackboneError
 from sbka_milvus.files import replacing
@@ -32,7 +35,9 @@ class TimmBackbone(Backbone):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """shape (B, feature_dim): see :class:`Backbone`."""
         features = self.net.forward_features(pixels)  # type: ignore[operator]
-        return self.net.forward_head(features, pre_logits=True)  # type: ignore[operator, no-any-return]
+        made: torch.Tensor = self.net.forward_head(features, pre_logits=True)  # type: ignore[operator]
+        # A network that was cut has lost what pools.
+        return made if made.ndim == 2 else pool_level(self.net, made)
 
 
 def build_timm(request: BuildRequest) -> BuiltBackbone:
@@ -41,7 +46,12 @@ def build_timm(request: BuildRequest) -> BuiltBackbone:
     options = dict(request.options)
     state: dict[str, torch.Tensor] | None = None
     overrides = dict(request.overrides)
-    if request.weights is not None:
+    size = request.size
+    if request.weights is not None and request.weights.is_dir():
+        start = read_start(request.weights, request.spec)
+        state, options, overrides = start.state, {**start.options, **options}, {**start.preprocessing, **overrides}
+        size = size or start.size
+    elif request.weights is not None:
         state, metadata = read_weights(request.weights)
         options = {**_options_from_metadata(metadata), **options}
         if _is_tensorflow(request.spec, state):
@@ -51,15 +61,19 @@ def build_timm(request: BuildRequest) -> BuiltBackbone:
                 f"{request.weights.name} has {TENSORFLOW_CLASSES} classes: taken as TensorFlow weights "
                 "(SAME padding, pixels in [-1, 1], background class left out)."
             )
-    net = _create(request, options, state)
+    own, sizes = split_options(options)
+    net = _create(request, own, state)
     classifier = net.get_classifier()  # type: ignore[operator]
     trained = request.pretrained if state is None else _classifier_rows(request.spec, state) is not None
     knowledge = KnowledgeHead.from_classifier(classifier) if trained and isinstance(classifier, nn.Linear) else None
     dim = int(net.head_hidden_size if hasattr(net, "head_hidden_size") else net.num_features)  # type: ignore[arg-type]
     net.reset_classifier(0)  # type: ignore[operator]
-    preprocessing = _preprocessing(net, request.size, overrides)
-    if request.size:
-        _set_input_size(net, request.spec, request.size)
+    preprocessing = _preprocessing(net, size, overrides)
+    if LEVELS in sizes:
+        dim, knowledge = keep_levels(net, request.spec, sizes[LEVELS]), None
+    if size:
+        _set_input_size(net, request.spec, size)
+    add(net, request.spec, sizes)
     backbone = TimmBackbone(request.spec, net, preprocessing, dim, options)
     return BuiltBackbone(backbone, knowledge, tuple(notes))
 

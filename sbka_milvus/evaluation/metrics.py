@@ -1,6 +1,4 @@
-"""The metrics of the ``plain`` protocol, as pure functions of what is relevant in ranked order.
-
-``plain`` means: non-interpolated average precision, averaged over queries; P@K is hits / K.
+"""The metrics, as pure functions of what is relevant in ranked order.
 
 A relevance matrix is a bool array of shape (Q, N): entry (q, i) says whether the photo at rank i + 1 of query q
 is relevant. A ranking that ends early is padded with False; its photos that were never found then count against it
@@ -13,29 +11,41 @@ and reports the number.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from sbka_milvus.errors import InvalidValue
+from sbka_milvus.evaluation.ranks import (
+    BoolArray,
+    CountArray,
+    Float64Array,
+    hit_precisions,
+    hit_ranks,
+    hits_within,
+    require_cutoff,
+)
+from sbka_milvus.types import IntArray
 
-BoolArray = NDArray[np.bool_]
-CountArray = NDArray[np.integer[Any]]
-Float64Array = NDArray[np.float64]
 
+def average_precision(
+    relevant: BoolArray,
+    n_relevant: CountArray | None = None,
+    k: int | None = None,
+    *,
+    interpolated: bool = False,
+    lenient: bool = False,
+) -> Float64Array:
+    """Average precision of each query.
 
-def average_precision(relevant: BoolArray, n_relevant: CountArray | None = None, k: int | None = None) -> Float64Array:
-    """Non-interpolated average precision of each query.
-
-    AP = (sum over the ranks i of relevant photos of hits(i) / i) / R, where hits(i) counts the relevant photos at
-    ranks 1..i. AP@k is the strict form: only ranks up to k are summed, and R becomes min(R, k).
+    AP = (sum over the ranks i of relevant photos of the precision at i) / R. AP@k sums the ranks up to k alone; strict,
+    it divides by min(R, k), and lenient by the hits among the first k, which forgives whatever was not found.
 
     Args:
         relevant: shape (Q, N), bool, in ranked order.
         n_relevant: shape (Q,), integer, at least 1: relevant photos in the gallery, found or not. Without it the
             rows are taken to rank the whole gallery.
         k: cut-off rank, at least 1; None for AP over all ranks ("@all").
+        interpolated: whether the precision at a rank is the largest at it or any later one, as in the VOC challenge.
+        lenient: see above; it needs a cut-off.
 
     Returns:
         shape (Q,), float64, in [0, 1].
@@ -49,20 +59,59 @@ def average_precision(relevant: BoolArray, n_relevant: CountArray | None = None,
     [0.4167]
     >>> average_precision(np.array([[True, False, True, False]]), k=2).tolist()
     [0.5]
+    >>> average_precision(np.array([[True, False, True, False]]), k=2, lenient=True).tolist()
+    [1.0]
+    >>> average_precision(np.array([[False, True, True, False]]), interpolated=True).round(4).tolist()
+    [0.6667]
     """
-    _require_matrix(relevant)
-    _require_cutoff(k)
-    counts = _relevant_in_gallery(relevant, n_relevant)
-    # Working on the positions of the hits alone needs memory for the hits, not for the whole matrix.
-    rows, columns = np.nonzero(relevant[:, :k])
-    first_hit = np.searchsorted(rows, np.arange(len(relevant)))
-    hits = np.arange(len(rows)) - first_hit[rows] + 1
-    sums = np.bincount(rows, weights=hits / (columns + 1), minlength=len(relevant))
-    return np.asarray(sums / (counts if k is None else np.minimum(counts, k)), dtype=np.float64)
+    ranks = hit_ranks(relevant)
+    counts = hits_within(ranks, None) if n_relevant is None else n_relevant
+    return rank_average_precision(ranks, counts, k, interpolated=interpolated, lenient=lenient)
+
+
+def rank_average_precision(
+    ranks: IntArray,
+    n_relevant: CountArray,
+    k: int | None = None,
+    *,
+    interpolated: bool = False,
+    lenient: bool = False,
+) -> Float64Array:
+    """:func:`average_precision`, from the ranks of the hits.
+
+    Args:
+        ranks: shape (Q, H), int64, as :func:`~sbka_milvus.evaluation.ranks.hit_ranks` gives them.
+        n_relevant: shape (Q,), integer, at least 1.
+        k: as for :func:`average_precision`, like the other two.
+        interpolated: see there.
+        lenient: see there.
+
+    Returns:
+        shape (Q,), float64, in [0, 1].
+
+    Raises:
+        InvalidValue: As :func:`average_precision`.
+
+    >>> rank_average_precision(np.array([[1, 3]]), np.array([2])).round(4).tolist()
+    [0.8333]
+    """
+    require_cutoff(k)
+    if lenient and k is None:
+        raise InvalidValue("A lenient average precision has no cut-off.", "Give k: over all ranks there is one form.")
+    counts = _require_counts(ranks, np.asarray(n_relevant))
+    sums = hit_precisions(ranks, k, interpolated=interpolated).sum(axis=1)
+    if k is None:
+        divisors = counts
+    elif lenient:
+        divisors = np.maximum(hits_within(ranks, k), 1)
+    else:
+        divisors = np.minimum(counts, k)
+    # A sum of ones over their number is one; a mean of rounded precisions may end a bit above it.
+    return np.minimum(np.asarray(sums / divisors, dtype=np.float64), 1.0)
 
 
 def mean_average_precision(relevant: BoolArray, n_relevant: CountArray | None = None, k: int | None = None) -> float:
-    """Mean over the queries of :func:`average_precision`, whose arguments it takes.
+    """Mean over the queries of :func:`average_precision`, not interpolated and strict, whose arguments it takes.
 
     Raises:
         InvalidValue: As :func:`average_precision`; also where there is no query at all.
@@ -91,81 +140,14 @@ def precision_at_k(relevant: BoolArray, k: int) -> Float64Array:
     >>> precision_at_k(np.array([[True, False, True]]), 4).tolist()
     [0.5]
     """
-    _require_matrix(relevant)
-    _require_cutoff(k)
-    return np.asarray(np.count_nonzero(relevant[:, :k], axis=1) / k, dtype=np.float64)
+    require_cutoff(k)
+    return np.asarray(hits_within(hit_ranks(relevant[:, :k] if relevant.ndim == 2 else relevant), k) / k)
 
 
-def expected_random_average_precision(
-    n_relevant: CountArray | int, n_gallery: int, k: int | None = None
-) -> Float64Array:
-    """Expectation of :func:`average_precision` over all rankings of the gallery, each as likely: the level of chance.
-
-    A rank holds a relevant photo with probability R / N, and then each rank above it holds one with probability
-    (R - 1) / (N - 1). By linearity, with H_n the n-th harmonic number and n = N, or min(k, N) for AP@k:
-    E[AP] = R / (N D) * (H_n + (R - 1) / (N - 1) * (n - H_n)), with D = R, or min(R, k) for AP@k.
-
-    Args:
-        n_relevant: any shape, integer, in [1, n_gallery].
-        n_gallery: N, photos in the gallery.
-        k: cut-off rank, at least 1; None for AP over all ranks.
-
-    Returns:
-        float64 of the shape of ``n_relevant``.
-
-    Raises:
-        InvalidValue: A count or the cut-off is out of range.
-
-    >>> expected_random_average_precision(np.array([1, 2]), 2).tolist()
-    [0.75, 1.0]
-    """
-    counts = _counts_in_range(n_relevant, n_gallery)
-    _require_cutoff(k)
-    depth = n_gallery if k is None else min(k, n_gallery)
-    harmonic = float((1.0 / np.arange(1, depth + 1)).sum())
-    another = (counts - 1) / max(n_gallery - 1, 1)
-    summed = counts / n_gallery * (harmonic + another * (depth - harmonic))
-    return np.asarray(summed / (counts if k is None else np.minimum(counts, k)), dtype=np.float64)
-
-
-def expected_random_precision_at_k(n_relevant: CountArray | int, n_gallery: int, k: int) -> Float64Array:
-    """Expectation of :func:`precision_at_k` over all rankings: R / N, scaled by N / k where k exceeds the gallery.
-
-    Args:
-        n_relevant: any shape, integer, in [1, n_gallery].
-        n_gallery: N, photos in the gallery.
-        k: at least 1.
-
-    Returns:
-        float64 of the shape of ``n_relevant``.
-
-    Raises:
-        InvalidValue: A count or the cut-off is out of range.
-
-    >>> expected_random_precision_at_k(np.array([25]), 625, 10).tolist()
-    [0.04]
-    """
-    counts = _counts_in_range(n_relevant, n_gallery)
-    _require_cutoff(k)
-    return np.asarray(counts / n_gallery * (min(k, n_gallery) / k), dtype=np.float64)
-
-
-def _require_matrix(relevant: BoolArray) -> None:
-    if relevant.ndim != 2 or relevant.dtype != np.bool_:
-        raise InvalidValue(f"relevant must be bool of shape (Q, N), not {relevant.dtype} of shape {relevant.shape}.")
-
-
-def _require_cutoff(k: int | None) -> None:
-    if k is not None and k < 1:
-        raise InvalidValue(f"The cut-off k is {k}.", "It must be at least 1.")
-
-
-def _relevant_in_gallery(relevant: BoolArray, n_relevant: CountArray | None) -> CountArray:
-    hits = np.count_nonzero(relevant, axis=1)
-    counts = hits if n_relevant is None else np.asarray(n_relevant)
-    if counts.shape != (len(relevant),) or not np.issubdtype(counts.dtype, np.integer):
+def _require_counts(ranks: IntArray, counts: CountArray) -> CountArray:
+    if counts.shape != (len(ranks),) or not np.issubdtype(counts.dtype, np.integer):
         raise InvalidValue(
-            f"n_relevant must be integer of shape ({len(relevant)},), not {counts.dtype} of shape {counts.shape}."
+            f"n_relevant must be integer of shape ({len(ranks)},), not {counts.dtype} of shape {counts.shape}."
         )
     without = int(np.count_nonzero(counts < 1))
     if without:
@@ -173,20 +155,11 @@ def _relevant_in_gallery(relevant: BoolArray, n_relevant: CountArray | None) -> 
             f"{without} of {len(counts)} queries have no relevant photo, so their average precision is undefined.",
             "Leave these queries out, and report how many they are.",
         )
+    hits = hits_within(ranks, None)
     beyond = np.flatnonzero(hits > counts)
     if len(beyond):
         raise InvalidValue(
             f"Query {beyond[0]} found {hits[beyond[0]]} relevant photos where the gallery holds {counts[beyond[0]]}.",
             "Count the relevant photos in the whole gallery, and rank no photo twice.",
-        )
-    return counts
-
-
-def _counts_in_range(n_relevant: CountArray | int, n_gallery: int) -> CountArray:
-    counts = np.asarray(n_relevant)
-    if not np.issubdtype(counts.dtype, np.integer) or (counts < 1).any() or (counts > n_gallery).any():
-        raise InvalidValue(
-            f"n_relevant must hold whole numbers between 1 and n_gallery, which is {n_gallery}.",
-            "Leave out queries with no relevant photo.",
         )
     return counts

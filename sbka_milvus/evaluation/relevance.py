@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbka_milvus.errors import InvalidValue
-from sbka_milvus.evaluation.metrics import BoolArray
+from sbka_milvus.evaluation.ranks import BoolArray
 from sbka_milvus.types import IntArray
 
 NOT_FOUND = -1

@@ -1,144 +1,137 @@
-"""From ranked labels to the scores of one method, block by block of queries."""
+"""From the scores of single queries to the rows of a report: averages, intervals, differences, categories, chance."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sbka_milvus.errors import InvalidValue
-from sbka_milvus.evaluation.metrics import (
-    Float64Array,
-    average_precision,
+from sbka_milvus.evaluation.bootstrap import paired_differences, percentile_interval, resampled_means
+from sbka_milvus.evaluation.chance import (
     expected_random_average_precision,
     expected_random_precision_at_k,
-    precision_at_k,
+    expected_random_recall,
+    simulated_random_average_precision,
 )
-from sbka_milvus.evaluation.relevance import LabelArray, RankedLabels, relevance_blocks, relevant_counts
-from sbka_milvus.evaluation.report import MethodScores
+from sbka_milvus.evaluation.plan import RECALL_KS, EvaluationPlan
+from sbka_milvus.evaluation.protocols import PROTOCOLS, Protocol
+from sbka_milvus.evaluation.ranks import Float64Array
+from sbka_milvus.evaluation.report_parts import CategoryScores, MethodDifference, MethodScores
+from sbka_milvus.evaluation.tally import QueryScores
+from sbka_milvus.evaluation.truth import Truth
+from sbka_milvus.types import IntArray
 
-DEFAULT_PRECISION_KS = (10, 25, 100)
-DEFAULT_MAP_KS = (200,)
+CHANCE = "chance"
 
 
-def score_rankings(
-    method: str,
-    ranked_labels: RankedLabels,
-    query_labels: LabelArray,
-    gallery_label_counts: LabelArray,
-    ks: Sequence[int] = DEFAULT_PRECISION_KS,
-    *,
-    map_ks: Sequence[int] = DEFAULT_MAP_KS,
+def score_method(
+    method: str, values: Mapping[str, Float64Array], labels: IntArray, rules: Protocol, plan: EvaluationPlan
 ) -> MethodScores:
-    """mAP@all, mAP@k (strict) and P@k of one method, each the mean over the queries.
+    """The averages of one method, with their intervals where the plan asks for them.
 
     Args:
-        method: its name in the report, such as "one-to-many".
-        ranked_labels: shape (Q, N), integer, or Q sequences of their own lengths: categories in ranked order. Photos
-            that a short ranking leaves out count as never found, so mAP@all of a cut ranking is a lower bound.
-        query_labels: shape (Q,), integer, in [0, C).
-        gallery_label_counts: shape (C,), integer: photos of each category in the whole gallery.
-        ks: cut-offs of P@k.
-        map_ks: cut-offs of mAP@k.
-
-    Raises:
-        InvalidValue: There is no query, a query has no relevant photo, or a shape does not fit.
-
-    >>> scores = score_rankings("one-to-one", [[0, 1], [0, 1]], np.array([0, 1]), np.array([1, 1]), (1,), map_ks=())
-    >>> scores.values
-    {'mAP@all': 0.75, 'P@1': 0.5}
+        method: its name.
+        values: metric to shape (Q,), float64.
+        labels: shape (Q,), int64: the category of each query.
+        rules: how to average; R@k is a mean over queries in every protocol.
+        plan: how to draw.
     """
-    counts = _answerable_counts(query_labels, gallery_label_counts)
-    sums = dict.fromkeys(_metric_names(ks, map_ks), 0.0)
-    for part, relevant in relevance_blocks(ranked_labels, query_labels):
-        sums["mAP@all"] += float(average_precision(relevant, counts[part]).sum())
-        for k in map_ks:
-            sums[f"mAP@{k}"] += float(average_precision(relevant, counts[part], k).sum())
-        for k in ks:
-            sums[f"P@{k}"] += float(precision_at_k(relevant, k).sum())
-    return MethodScores(method, {name: total / len(counts) for name, total in sums.items()})
+    means = {name: _clipped(rules.mean(figures, labels)) for name, figures in values.items()}
+    if plan.resampling is None:
+        return MethodScores(method, means)
+    drawn = resampled_means(np.stack(list(values.values()), axis=1), labels, rules, plan.resampling)
+    ends = zip(*percentile_interval(drawn, plan.resampling.level), strict=True)
+    return MethodScores(
+        method, means, {name: (_clipped(low), _clipped(high)) for name, (low, high) in zip(values, ends, strict=True)}
+    )
 
 
-def score_chance(
-    query_labels: LabelArray,
-    gallery_label_counts: LabelArray,
-    ks: Sequence[int] = DEFAULT_PRECISION_KS,
-    *,
-    map_ks: Sequence[int] = DEFAULT_MAP_KS,
-    method: str = "chance",
-) -> MethodScores:
-    """What :func:`score_rankings` is expected to give for rankings drawn at random; exact, nothing is drawn.
-
-    Args and errors are those of :func:`score_rankings`.
-
-    >>> score_chance(np.array([0]), np.array([1, 1]), (1,), map_ks=()).values
-    {'mAP@all': 0.75, 'P@1': 0.5}
-    """
-    counts = _answerable_counts(query_labels, gallery_label_counts)
-    n_gallery = int(gallery_label_counts.sum())
-    values = {"mAP@all": expected_random_average_precision(counts, n_gallery)}
-    values |= {f"mAP@{k}": expected_random_average_precision(counts, n_gallery, k) for k in map_ks}
-    values |= {f"P@{k}": expected_random_precision_at_k(counts, n_gallery, k) for k in ks}
-    return MethodScores(method, {name: float(value.mean()) for name, value in values.items()})
+def score_methods(scores: Sequence[QueryScores], truth: Truth, plan: EvaluationPlan) -> tuple[MethodScores, ...]:
+    """Chance, and each method by the protocol."""
+    rows = [score_method(one.method, one.values, truth.labels, plan.rules, plan) for one in scores]
+    return (score_chance(truth, plan), *rows)
 
 
-def score_categories(
-    ranked_labels: RankedLabels,
-    query_labels: LabelArray,
-    gallery_label_counts: LabelArray,
-    category_names: Sequence[str],
-) -> dict[str, float]:
-    """Mean AP (over all ranks) of each category's queries, in the order of the labels.
+def score_chance(truth: Truth, plan: EvaluationPlan) -> MethodScores:
+    """What rankings drawn at random are expected to score, by the protocol."""
+    rules, counts, n_gallery = plan.rules, truth.n_relevant, truth.n_gallery
 
-    Args:
-        ranked_labels: as for :func:`score_rankings`.
-        query_labels: as for :func:`score_rankings`.
-        gallery_label_counts: shape (C,), integer.
-        category_names: C distinct names; label c has the c-th.
+    def expected(k: int | None, lenient: bool) -> Float64Array:
+        if rules.interpolated:
+            return simulated_random_average_precision(counts, n_gallery, k, lenient=lenient, seed=plan.seed)
+        return expected_random_average_precision(counts, n_gallery, k, lenient=lenient)
 
-    Returns:
-        One entry for each category that has a query.
+    values = {"mAP@all": expected(None, False)}
+    for k in plan.map_ks:
+        values |= {f"mAP@{k}": expected(k, False), f"mAP@{k} lenient": expected(k, True)}
+    values |= {f"P@{k}": expected_random_precision_at_k(counts, n_gallery, k, rules) for k in plan.ks}
+    return MethodScores(CHANCE, {name: _clipped(rules.mean(value, truth.labels)) for name, value in values.items()})
 
-    Raises:
-        InvalidValue: As :func:`score_rankings`; also where names and counts differ in number or a name comes twice.
 
-    >>> score_categories([[0, 1], [0, 1]], np.array([0, 1]), np.array([1, 1]), ("ant", "bee"))
-    {'ant': 1.0, 'bee': 0.5}
-    """
-    if len(category_names) != len(gallery_label_counts) or len(set(category_names)) != len(category_names):
-        raise InvalidValue(
-            f"There are {len(category_names)} category names ({len(set(category_names))} of them distinct) "
-            f"for {len(gallery_label_counts)} categories.",
-            "Give each category one name of its own.",
+def score_drawn(scores: Sequence[QueryScores], truth: Truth, plan: EvaluationPlan) -> tuple[MethodScores, ...]:
+    """Chance, and R@k of each method, over the queries whose drawn photo is in the gallery; none: no rows."""
+    known = truth.n_drawn > 0
+    if not known.any():
+        return ()
+    rules, labels, targets = PROTOCOLS["plain"], truth.labels[known], truth.n_drawn[known]
+    chance = {
+        f"R@{k}{where}": _clipped(float(expected_random_recall(targets, total, k).mean()))
+        for where, total in (("", truth.n_gallery), (" in category", truth.n_relevant[known]))
+        for k in RECALL_KS
+    }
+    rows = [score_method(one.method, one.recalls(), labels, rules, plan) for one in scores]
+    return (MethodScores(CHANCE, chance), *rows)
+
+
+def score_differences(
+    scores: Sequence[QueryScores], truth: Truth, plan: EvaluationPlan
+) -> tuple[MethodDifference, ...]:
+    """Each method against the first one, every figure, on the same queries drawn for both."""
+    if plan.resampling is None:
+        return ()
+    base, found = scores[0], []
+    for one in scores[1:]:
+        first, second = (np.stack([method.values[name] for name in one.values], axis=1) for method in (one, base))
+        pairs = paired_differences(first, second, truth.labels, plan.rules, plan.resampling)
+        found += [
+            MethodDifference(one.method, base.method, name, pair.value, pair.low, pair.high, pair.share_above)
+            for name, pair in zip(one.values, pairs, strict=True)
+        ]
+    return tuple(found)
+
+
+def score_categories(scores: Sequence[QueryScores], truth: Truth) -> tuple[CategoryScores, ...]:
+    """Each category that has a query, in the order of the labels: counts, and each method's mean over its queries."""
+    queries = np.bincount(truth.labels, minlength=len(truth.names))
+
+    def means(one: QueryScores) -> dict[str, Float64Array]:
+        return {
+            name: np.bincount(truth.labels, weights=values, minlength=len(truth.names)) / np.maximum(queries, 1)
+            for name, values in one.values.items()
+        }
+
+    by_method = {one.method: means(one) for one in scores}
+    return tuple(
+        CategoryScores(
+            truth.names[label],
+            int(queries[label]),
+            int(truth.photo_counts[label]),
+            {
+                method: {name: _clipped(values[label]) for name, values in figures.items()}
+                for method, figures in by_method.items()
+            },
         )
-    precisions = _average_precisions(ranked_labels, query_labels, gallery_label_counts)
-    sums = np.bincount(query_labels, weights=precisions, minlength=len(category_names))
-    queries = np.bincount(query_labels, minlength=len(category_names))
-    return {category_names[label]: float(sums[label] / queries[label]) for label in np.flatnonzero(queries).tolist()}
+        for label in np.flatnonzero(queries).tolist()
+    )
 
 
-def _average_precisions(
-    ranked_labels: RankedLabels, query_labels: LabelArray, gallery_label_counts: LabelArray
-) -> Float64Array:
-    counts = _answerable_counts(query_labels, gallery_label_counts)
-    parts = [
-        average_precision(relevant, counts[part]) for part, relevant in relevance_blocks(ranked_labels, query_labels)
-    ]
-    return np.concatenate(parts)
+def average_curves(scores: Sequence[QueryScores], truth: Truth, plan: EvaluationPlan) -> dict[str, tuple[float, ...]]:
+    """The precision-recall curve of each method, averaged as the protocol averages."""
+    return {
+        one.method: tuple(_clipped(plan.rules.mean(column, truth.labels)) for column in one.curves.T) for one in scores
+    }
 
 
-def _answerable_counts(query_labels: LabelArray, gallery_label_counts: LabelArray) -> LabelArray:
-    counts = relevant_counts(query_labels, gallery_label_counts)
-    if len(counts) == 0:
-        raise InvalidValue("There is no query to score.", "Pass at least one.")
-    without = int(np.count_nonzero(counts == 0))
-    if without:
-        raise InvalidValue(
-            f"{without} of {len(counts)} queries have no photo of their category in the gallery.",
-            "Leave these queries out (answerable() names them), and say so in the report's notes.",
-        )
-    return counts
-
-
-def _metric_names(ks: Sequence[int], map_ks: Sequence[int]) -> list[str]:
-    return ["mAP@all", *(f"mAP@{k}" for k in map_ks), *(f"P@{k}" for k in ks)]
+def _clipped(value: float) -> float:
+    """A mean of scores may leave [0, 1] by a rounding."""
+    return min(1.0, max(0.0, float(value)))

@@ -26,6 +26,7 @@ from sbka_milvus.images.find import PhotoFile
 from sbka_milvus.images.pixels import FIRST_SIDEWAYS, orientation_of, to_plain, to_rgb, turn_upright
 from sbka_milvus.images.quiet import no_warnings
 from sbka_milvus.images.source import MAX_PIXELS, content_hash, printable, read_image_file
+from sbka_milvus.images.sources.read import read_photo
 
 # The plugins are called directly, not through Image.open: it would judge the size by a global limit that belongs
 # to the application, and would fill its table of formats on the first call, from whichever thread comes first.
@@ -98,14 +99,29 @@ def load_photo(
 def load_photo_file(file: PhotoFile, *, max_pixels: int = MAX_PIXELS, target_size: int | None = None) -> DecodedPhoto:
     """As :func:`load_photo`, with the content's hash and the original size, from one reading of the file.
 
+    The file is found by its URI alone: on the disk, in an archive or at an address.
+
     Raises:
         ImageError: Naming the file, what is wrong with it and what to do.
         InvalidValue: ``max_pixels`` or ``target_size`` is below 1.
     """
     _require_positive(max_pixels=max_pixels, target_size=target_size)
-    name, data = source_bytes(file.path, max_pixels)
+    name, data = printable(file.uri), read_photo(file.uri, max_pixels)
     image, (width, height) = decode_upright(data, name, max_pixels, target_size)
     return DecodedPhoto(file, content_hash(data), width, height, to_rgb_safely(image, name))
+
+
+def load_photo_uri(uri: str, *, max_pixels: int = MAX_PIXELS, target_size: int | None = None) -> Image.Image:
+    """As :func:`load_photo`, for a photo that a gallery names: on the disk, in an archive or at an address.
+
+    Raises:
+        ImageError: Naming the photo, what is wrong with it and what to do.
+        InvalidValue: ``max_pixels`` or ``target_size`` is below 1.
+    """
+    _require_positive(max_pixels=max_pixels, target_size=target_size)
+    name = printable(uri)
+    image, _ = decode_upright(read_photo(uri, max_pixels), name, max_pixels, target_size)
+    return to_rgb_safely(image, name)
 
 
 def source_bytes(source: str | Path | bytes, max_pixels: int) -> tuple[str, bytes]:

@@ -15,6 +15,8 @@ from pathlib import Path
 from sbka_milvus.errors import ImageError
 from sbka_milvus.images.pattern import Pattern, is_pattern
 from sbka_milvus.images.source import printable
+from sbka_milvus.images.uris import split_member
+from sbka_milvus.types import Metadata
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 """What counts as an image in a folder, in lower case; the letters' case in a file's name does not matter."""
@@ -29,16 +31,20 @@ class PhotoFile:
     """A file that should be a photo.
 
     Attributes:
-        uri: the absolute path as ``os.path.abspath`` makes it, with symbolic links as the user wrote them.
-        path: the same, to open it.
+        uri: the absolute path as ``os.path.abspath`` makes it, with symbolic links as the user wrote them; or another
+            one as :mod:`sbka_milvus.images.uris` has it.
+        path: of the file on the disk, where it is one.
         size: bytes.
-        mtime_ns: time of the last change in nanoseconds since 1970.
+        mtime_ns: time of the last change in nanoseconds since 1970; of photos in archives and at addresses another
+            number, which changes when the photo does.
+        metadata: what its source says of it beside the pixels; none where the source says nothing of any photo.
     """
 
     uri: str
     path: Path
     size: int
     mtime_ns: int
+    metadata: Metadata | None = field(default=None, hash=False)
 
 
 def has_image_suffix(name: str) -> bool:
@@ -68,15 +74,20 @@ def find_photos(sources: Sequence[str | Path] | str | Path, on_problem: OnProble
     """
     named = [sources] if isinstance(sources, (str, Path)) else list(sources)
     report = on_problem if on_problem is not None else _log_problem
-    checked = [_checked(os.fspath(source)) for source in named]
-    return _Walk(report).photos(checked)
+    checked = [checked_source(os.fspath(source)) for source in named]
+    return Walk(report).photos(checked)
 
 
 def _log_problem(path: Path, problem: str) -> None:
     _log.warning("Passed over %s: it %s.", printable(path), problem)
 
 
-def _checked(source: str) -> str | Pattern:
+def checked_source(source: str) -> str | Pattern:
+    """A file, folder or pattern that is there, as :class:`Walk` takes it.
+
+    Raises:
+        ImageError: It is not there, is no file, or matches nothing.
+    """
     if not source:
         raise ImageError("A source is an empty path.", "Name files, folders or patterns.")
     path, name = os.path.abspath(source), printable(source)
@@ -99,7 +110,7 @@ def _checked(source: str) -> str | Pattern:
 def _checked_pattern(path: str, name: str) -> Pattern:
     pattern = Pattern(path)
     # A look at the first match only: the problems of the way there are reported by the walk itself.
-    if next(_Walk(lambda _path, _problem: None).photos([pattern]), None) is None:
+    if next(Walk(lambda _path, _problem: None).photos([pattern]), None) is None:
         raise ImageError(
             f"The pattern {name} matches no image.", "Check it; ** goes into sub-folders, and a shell needs quotes."
         )
@@ -108,6 +119,17 @@ def _checked_pattern(path: str, name: str) -> Pattern:
 
 def _reason(error: OSError | ValueError) -> str:
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
+def unusable_name(path: str) -> str:
+    """Why no file of this path can be taken: the end of a sentence, empty where it can.
+
+    >>> unusable_name("/photos/a.zip!/1.jpg"), unusable_name("/photos/1.jpg")
+    ('has a path that reads like that of a member of an archive', '')
+    """
+    if not _is_text(path):
+        return "has a name that is not valid UTF-8"
+    return "has a path that reads like that of a member of an archive" if split_member(path) else ""
 
 
 def _is_text(name: str) -> bool:
@@ -125,14 +147,21 @@ def _is_broken_link(entry: os.DirEntry[str]) -> bool:
 
 
 @dataclass(slots=True)
-class _Walk:
-    """One walk over all sources, which remembers what it has been to."""
+class Walk:
+    """One walk over all sources, which remembers what it has been to.
+
+    Attributes:
+        report: is told of what cannot be used.
+        folders: real paths of folders that were walked whole.
+        files: real paths of files that were reached in another way; who takes a file elsewhere adds it.
+    """
 
     report: OnProblem
-    folders: set[str] = field(default_factory=set)  # real paths of folders that were walked whole
-    files: set[str] = field(default_factory=set)  # real paths of files that were reached in another way
+    folders: set[str] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
 
     def photos(self, sources: Sequence[str | Pattern]) -> Iterator[PhotoFile]:
+        """The photos of checked sources that did not come yet."""
         for source in sources:
             if isinstance(source, Pattern):
                 yield from self._matching(source)
@@ -150,7 +179,7 @@ class _Walk:
                     yield from self._single(path)
             return
         # A walk of its own for the folders: these are not walked whole, since only some files match.
-        for path, _ in _Walk(self.report)._files(pattern.base, not pattern.names_suffix):
+        for path, _ in Walk(self.report)._files(pattern.base, not pattern.names_suffix):
             if pattern.matches(path):
                 yield from self._single(path)
 
@@ -203,8 +232,9 @@ class _Walk:
         return [(e.path, None if e.is_symlink() else os.path.join(real, e.name), e) for e in found]
 
     def _photo(self, path: str) -> Iterator[PhotoFile]:
-        if not _is_text(path):
-            self.report(Path(path), "has a name that is not valid UTF-8")
+        problem = unusable_name(path)
+        if problem:
+            self.report(Path(path), problem)
             return
         try:
             found = os.stat(path)

@@ -11,8 +11,9 @@ from PIL import Image, ImageChops
 
 from sbka_milvus.errors import EmptySketch, ImageError
 from sbka_milvus.images.decode import decode_upright, decoded_image, source_bytes, to_plain_safely
+from sbka_milvus.images.drawings import is_drawing, load_drawing
 from sbka_milvus.images.ink import counts_of, ink_map, stretched
-from sbka_milvus.images.source import MAX_PIXELS
+from sbka_milvus.images.source import MAX_PIXELS, printable
 from sbka_milvus.images.strokes import Strokes, render_strokes, require_canvas
 
 _WORKING_SIDE = 1024  # of a larger scan the mean of blocks is looked at: the result has a fifth of these pixels
@@ -29,8 +30,9 @@ def load_sketch(
     """A normalised sketch from whatever holds one.
 
     Args:
-        source: a path, the bytes of a file, a PIL image, strokes (:data:`Strokes`), or an array of shape (H, W),
-            (H, W, 3) or (H, W, 4): uint8, float in [0, 1], or bool. True may be ink or ground, as in any drawing.
+        source: a path, the place of a drawing in an ``.ndjson``, the bytes of a file, a PIL image, strokes
+            (:data:`Strokes`), or an array of shape (H, W), (H, W, 3) or (H, W, 4): uint8, float in [0, 1], or bool.
+            True may be ink or ground, as in any drawing.
         size: side of the result in pixels.
         margin: share of ``size`` left white on each side.
         max_pixels: larger images are refused before they are decoded.
@@ -48,6 +50,8 @@ def load_sketch(
         name, image = "The image", decoded_image(source, max_pixels)
     elif isinstance(source, np.ndarray):
         name, image = f"The array of shape {source.shape}", _image_of_array(source)
+    elif isinstance(source, (str, Path)) and is_drawing(source):
+        return _rendered(source, size, margin)
     elif isinstance(source, (str, Path, bytes)):
         name, data = source_bytes(source, max_pixels)
         image, _ = decode_upright(data, name, max_pixels)
@@ -80,6 +84,14 @@ def normalise_sketch(image: Image.Image, *, size: int = 224, margin: float = 0.0
         InvalidValue: ``size`` or ``margin`` is out of range.
     """
     return load_sketch(image, size=size, margin=margin)
+
+
+def _rendered(place: str | Path, size: int, margin: float) -> Image.Image:
+    strokes = load_drawing(place).strokes
+    try:
+        return render_strokes(strokes, size, margin=margin)
+    except ImageError as error:
+        raise type(error)(f"{printable(place)}: {error.problem}", error.remedy) from error
 
 
 def _worked_on(image: Image.Image) -> Image.Image:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sbka_milvus.errors import DatasetError
-from sbka_milvus.images.datasets import name_key
+from sbka_milvus.images.categories import name_key
+from sbka_milvus.images.filelists import SEEN_CLASSES, UNSEEN_CLASSES, read_classes
 from sbka_milvus.images.source import printable
 
 
@@ -63,11 +65,17 @@ class Split:
     def load(cls, path: str | Path) -> Split:
         """Reads a split from JSON: an object with ``unseen`` and, optionally, ``seen`` and ``name``.
 
-        Other keys are ignored. Without a name the file's name is taken.
+        Other keys are ignored. Without a name the file's name is taken. A folder of file lists holds a split, too: its
+        ``cname_cid.txt`` names the seen classes and its ``cname_cid_zero.txt`` the unseen ones.
 
         Raises:
-            DatasetError: The file is missing or not JSON of that form, or the classes overlap.
+            DatasetError: The file is missing or not of that form, or the classes overlap.
         """
+        folder = Path(path)
+        if any((folder / name).is_file() for name in (SEEN_CLASSES, UNSEEN_CLASSES)):
+            seen, unseen = (tuple(read_classes(folder / name).values()) for name in (SEEN_CLASSES, UNSEEN_CLASSES))
+            place = Path(os.path.abspath(folder))  # noqa: PTH100 - Path.resolve would follow a link
+            return cls(f"{place.parent.name}/{place.name}", seen, unseen)
         content = _json_object(Path(path))
         if "unseen" not in content:
             raise DatasetError(f"{printable(path)} has no list 'unseen'.", "Add one: the names of the unseen classes.")

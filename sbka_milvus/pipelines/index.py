@@ -1,4 +1,4 @@
-"""Index: shards -> clusters -> a new version in Milvus -> verified -> served."""
+"""Index: shards -> form -> clusters -> a new version in Milvus -> verified -> served."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ import json
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 
-from sbka_milvus.clusters import default_n_clusters, fit_clusters
 from sbka_milvus.embeddings import Gallery
 from sbka_milvus.embeddings.shards import list_shards, read_embeddings
-from sbka_milvus.errors import CollectionMissing, GalleryError, StoreError
-from sbka_milvus.files import replacing
+from sbka_milvus.embeddings.versions import VersionRecord, read_version_record, utc_now, write_version_record
+from sbka_milvus.errors import GalleryError, OutputError, StoreError
+from sbka_milvus.pipelines.index_form import FormedGallery, FormOptions, MatchingForm, form_gallery, form_key, form_name
+from sbka_milvus.pipelines.index_lock import index_lock
+from sbka_milvus.pipelines.matching import is_matched, matching_digest, write_matching
+from sbka_milvus.pipelines.metadata import indexed_metadata
+from sbka_milvus.pipelines.reference import refer_to_served
+from sbka_milvus.pipelines.version_states import has_model, list_versions, served_version
+from sbka_milvus.pipelines.versions import drop_unfinished, drop_version, serve_version, settle
 from sbka_milvus.progress import Progress
 from sbka_milvus.protocols import GalleryStore
-from sbka_milvus.types import Clustering, Embeddings, GalleryRows, VersionInfo
+from sbka_milvus.types import Embeddings, GalleryRows, VersionInfo
 
 _INSERT_BATCH = 2000
 
@@ -30,11 +37,20 @@ class IndexOptions:
         n_clusters: wanted clusters; 0: chosen from the gallery's size.
         keep_versions: versions to keep, the served one included.
         seed: of the clustering.
+        place: where the store is, for the gallery's ``index.json``; none to leave it as it is there.
+        matching: the form; see :mod:`~sbka_milvus.pipelines.index_form`.
     """
 
     n_clusters: int = 0
     keep_versions: int = 2
     seed: int = 0
+    place: str | None = None
+    matching: MatchingForm = "auto"
+
+    @property
+    def form(self) -> FormOptions:
+        """What decides how photos are indexed."""
+        return FormOptions(self.matching, self.n_clusters, self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +63,7 @@ class IndexReport:
         clusters: clusters in it.
         rebuilt: false where the served version already held exactly these photos.
         seconds: wall time.
+        matching: the form of its vectors, in a few words.
     """
 
     version: int
@@ -54,61 +71,134 @@ class IndexReport:
     clusters: int
     rebuilt: bool
     seconds: float
+    matching: str = "fused"
 
 
 def build_index(gallery: Gallery, store: GalleryStore, options: IndexOptions, progress: Progress) -> IndexReport:
     """Brings the served version of a gallery up to its shards; searches go on undisturbed until the switch.
 
     Raises:
-        GalleryError: The gallery holds no photos, or a shard is damaged.
+        GalleryError: The gallery holds no photos, a shard is damaged, another process indexes the gallery, or it was
+            switched to another model meanwhile.
         EncoderMismatch: A shard was made by another encoder.
+        BundleError: The model's statistics are damaged.
         OutputError: The gallery's folder cannot be written.
         StoreError: Milvus refused, or does not hold what was sent.
     """
     start = time.perf_counter()
-    state = _source_state(gallery, options)
-    served = _served(gallery, store)
-    if served is not None and served.fingerprint == gallery.fingerprint:
-        # The count is compared too: the store may be another one than last time, or have lost photos.
-        count = store.count(served)
-        if _recorded_state(gallery) == {"version": served.version, "source": state, "photos": count}:
-            return IndexReport(served.version, count, served.n_clusters, False, time.perf_counter() - start)
-    embeddings = read_embeddings(gallery.shard_folder, gallery.fingerprint)
-    if embeddings is None:
-        raise GalleryError(f"The gallery {gallery.root} holds no photos.", "Ingest a folder that holds some.")
-    with progress.stage("Clustering"):
-        clustering = _cluster(embeddings, options)
-    info = store.create_version(gallery.name, gallery.fingerprint, clustering.table)
-    try:
-        _insert(store, info, embeddings, clustering, progress)
-        _verify(store, info, len(embeddings))
-    except BaseException:
-        # Also after Ctrl-C: a part of a version must not be kept for a rollback.
-        with suppress(StoreError):
-            store.drop_version(info)
-        raise
-    store.promote(info)
-    _record_state(gallery, {"version": info.version, "source": state, "photos": len(embeddings)})
-    _drop_old(store, info, served, options.keep_versions)
-    return IndexReport(info.version, len(embeddings), len(clustering.table), True, time.perf_counter() - start)
+    with index_lock(gallery):
+        served = settle(gallery, store, options.place)
+        require_current(gallery, store)
+        if served is not None and served.fingerprint == gallery.fingerprint:
+            record = read_version_record(gallery.version_folder, served.token)
+            # The count is compared too: the store may have lost photos.
+            count = store.count(served)
+            same = record is not None and (record.source, record.photos) == (_source_state(gallery, options), count)
+            if same and is_matched(gallery, served):
+                refer_to_served(gallery, store, served, datetime.now(UTC))
+                return _report(gallery, store, served, False, start)
+        info = build_version(gallery, store, options, progress)
+        serve_version(gallery, store, info, options.keep_versions, place=options.place)
+        refer_to_served(gallery, store, info, datetime.now(UTC))
+        return _report(gallery, store, info, True, start)
 
 
-def _cluster(embeddings: Embeddings, options: IndexOptions) -> Clustering:
-    wanted = options.n_clusters or default_n_clusters(len(embeddings))
-    return fit_clusters(embeddings, min(wanted, len(embeddings)), seed=options.seed)
+def build_version(gallery: Gallery, store: GalleryStore, options: IndexOptions, progress: Progress) -> VersionInfo:
+    """Makes a version of the shards of the gallery's model, whole and verified, that is not served yet.
+
+    One that was made of the same shards and options and still waits is taken as it is, so that work which is
+    done twice costs nothing. What killed runs left half-built is dropped first.
+
+    Raises:
+        GalleryError: There are no photos, a shard is damaged, or another process indexes the gallery.
+        EncoderMismatch: A shard was made by another encoder.
+        BundleError: The model's statistics are damaged.
+        OutputError: The gallery's folder cannot be written.
+        StoreError: Milvus refused, or does not hold what was sent.
+    """
+    with index_lock(gallery):
+        drop_unfinished(gallery, store)
+        source = _source_state(gallery, options)
+        states = list_versions(gallery, store)
+        for state in reversed(states):
+            if not state.served and _is_same_and_new(state.record, gallery, source) and is_matched(gallery, state.info):
+                return state.info
+        embeddings = read_embeddings(gallery.shard_folder, gallery.fingerprint)
+        if embeddings is None:
+            raise GalleryError(f"The gallery {gallery.root} holds no photos.", "Ingest a folder that holds some.")
+        earlier = [state.record for state in states if state.record is not None]
+        formed = form_gallery(gallery, embeddings, options.form, earlier, progress)
+        digest = matching_digest(formed.content) if formed.content else ""
+        fields, metadata = indexed_metadata(gallery, embeddings)
+        table = formed.clustering.table
+        info = store.create_version(gallery.name, gallery.fingerprint, table, fields, matching=digest)
+        try:
+            if formed.content:
+                # Before the record: a version that has one is taken for whole.
+                write_matching(gallery, info, formed.content)
+            write_version_record(gallery.version_folder, _record(info, formed, source, options))
+            rows = GalleryRows(formed.embeddings, formed.clustering.assignments, tuple(metadata))
+            _insert(store, info, rows, progress)
+            _verify(store, info, len(embeddings))
+        except BaseException:
+            # Also after Ctrl-C: a part of a version only takes room.
+            with suppress(StoreError, OutputError):
+                drop_version(gallery, store, info)
+            raise
+        return info
 
 
-def _insert(
-    store: GalleryStore, info: VersionInfo, embeddings: Embeddings, clustering: Clustering, progress: Progress
-) -> None:
+def require_current(gallery: Gallery, store: GalleryStore) -> None:
+    """Refuses to serve photos embedded with a model that the gallery was switched away from meanwhile.
+
+    Raises:
+        GalleryError: Another model of the gallery is served.
+    """
+    served = served_version(gallery, store)
+    if served is not None and served.fingerprint != gallery.fingerprint and has_model(gallery, served.fingerprint):
+        raise GalleryError(
+            f"The gallery {gallery.root} is served with the model {served.fingerprint}, and these photos were embedded "
+            f"with {gallery.fingerprint}.",
+            "It was switched meanwhile: ingest the same photos again, and its own model embeds them.",
+        )
+
+
+def _is_same_and_new(record: VersionRecord | None, gallery: Gallery, source: str) -> bool:
+    if record is None or record.promoted is not None or record.rolled_back is not None:
+        return False
+    return (record.source, record.fingerprint) == (source, gallery.fingerprint)
+
+
+def _report(gallery: Gallery, store: GalleryStore, info: VersionInfo, rebuilt: bool, start: float) -> IndexReport:
+    form = form_name(read_version_record(gallery.version_folder, info.token))
+    count, seconds = store.count(info), time.perf_counter() - start
+    return IndexReport(info.version, count, info.n_clusters, rebuilt, seconds, form)
+
+
+def _record(info: VersionInfo, formed: FormedGallery, source: str, options: IndexOptions) -> VersionRecord:
+    return VersionRecord(
+        version=info.version,
+        token=info.token,
+        fingerprint=info.fingerprint,
+        photos=len(formed.embeddings),
+        clusters=info.n_clusters,
+        source=source,
+        created=utc_now(),
+        options={"n_clusters": options.n_clusters, "seed": options.seed},
+        matching=formed.described,
+    )
+
+
+def _insert(store: GalleryStore, info: VersionInfo, rows: GalleryRows, progress: Progress) -> None:
     # In the order of clusters, so that a batch touches few partitions.
-    order = np.argsort(clustering.assignments, kind="stable")
+    order = np.argsort(rows.cluster_ids, kind="stable")
     with progress.stage("Indexing", len(order), "photos") as advance:
         for begin in range(0, len(order), _INSERT_BATCH):
-            rows = order[begin : begin + _INSERT_BATCH]
-            part = Embeddings(tuple(embeddings.uris[row] for row in rows), embeddings.vectors[rows])
-            store.insert(info, GalleryRows(part, clustering.assignments[rows]))
-            advance(len(rows))
+            part = order[begin : begin + _INSERT_BATCH]
+            embeddings = Embeddings(tuple(rows.embeddings.uris[row] for row in part), rows.embeddings.vectors[part])
+            metadata = tuple(rows.metadata[row] for row in part)
+            store.insert(info, GalleryRows(embeddings, rows.cluster_ids[part], metadata))
+            advance(len(part))
 
 
 def _verify(store: GalleryStore, info: VersionInfo, expected: int) -> None:
@@ -121,34 +211,8 @@ def _verify(store: GalleryStore, info: VersionInfo, expected: int) -> None:
         )
 
 
-def _served(gallery: Gallery, store: GalleryStore) -> VersionInfo | None:
-    try:
-        return store.served(gallery.name)
-    except CollectionMissing:
-        return None
-
-
-def _drop_old(store: GalleryStore, served: VersionInfo, previous: VersionInfo | None, keep: int) -> None:
-    others = [info for info in store.versions(served.gallery) if info != served]
-    # A newer one than the one served before is what a killed run left, or what was rolled back from.
-    others.sort(key=lambda info: (info == previous, info.version))
-    for info in others[: max(0, len(others) - (keep - 1))]:
-        store.drop_version(info)
-
-
 def _source_state(gallery: Gallery, options: IndexOptions) -> str:
     """Names the shards and options that a version is built from; shard names never come twice."""
     names = [path.name for path in list_shards(gallery.shard_folder)]
-    return hashlib.blake2b(json.dumps([names, options.n_clusters, options.seed]).encode(), digest_size=16).hexdigest()
-
-
-def _recorded_state(gallery: Gallery) -> object:
-    try:
-        return json.loads(gallery.index_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _record_state(gallery: Gallery, state: dict[str, object]) -> None:
-    with replacing(gallery.index_file) as file:
-        file.write(json.dumps(state).encode())
+    state = [names, options.n_clusters, options.seed, *form_key(gallery, options.matching)]
+    return hashlib.blake2b(json.dumps(state).encode(), digest_size=16).hexdigest()

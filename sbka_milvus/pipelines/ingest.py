@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sbka_milvus.embeddings import Gallery
-from sbka_milvus.pipelines.embed import EmbedOptions, EmbedReport, embed_photos
-from sbka_milvus.pipelines.index import IndexOptions, IndexReport, build_index
+from sbka_milvus.pipelines.embed import EmbedReport, embed_photos
+from sbka_milvus.pipelines.encode_files import EmbedOptions
+from sbka_milvus.pipelines.index import IndexOptions, IndexReport, build_index, require_current
 from sbka_milvus.progress import Progress
 from sbka_milvus.protocols import Encoder, GalleryStore
 
@@ -36,10 +37,10 @@ def ingest_photos(
         InvalidValue: The store cannot keep a gallery of this name.
         EncoderMismatch: The encoder is not the gallery's.
         ImageError: A source does not exist or matches nothing.
-        GalleryError: The gallery holds no photos, or is damaged.
+        GalleryError: The gallery holds no photos, is damaged, or is served with another model by now.
         OutputError: The disk is full or the folder cannot be written.
         StoreError: Milvus refused; the version that was served before is still served.
     """
-    store.versions(gallery.name)  # a name or store that cannot be used shows before hours of embedding
+    require_current(gallery, store)  # a name, store or model that cannot be used shows before hours of embedding
     embedded = embed_photos(sources, gallery, encoder, embed_options, progress)
     return IngestReport(embedded, build_index(gallery, store, index_options, progress))

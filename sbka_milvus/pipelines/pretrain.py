@@ -15,6 +15,7 @@ from sbka_milvus.errors import BackboneError, DatasetError
 from sbka_milvus.images import LabelledImage, load_photo
 from sbka_milvus.progress import Progress
 from sbka_milvus.training.data import PixelSet, TrainingData, require_all_classes
+from sbka_milvus.training.distributed import Team
 from sbka_milvus.training.options import TrainingOptions
 from sbka_milvus.training.trainer import Trainer
 
@@ -68,6 +69,6 @@ def pretrain_classifier(
         progress.say(f"{len(pixels.rejected)} photos could not be used, for example: {pixels.rejected[0][1]}")
     student = SbkaStudent(backbone, len(classes), None)
     where = resolve_device(device)
-    trainer = Trainer(student, None, None, options, device=where, precision=training_precision(where))
+    trainer = Trainer(student, None, None, options, team=Team(where), precision=training_precision(where))
     trainer.fit(TrainingData(classes, pixels, pixels, (), nothing, nothing), progress)
     save_classifier(backbone, student.seen_head, out)

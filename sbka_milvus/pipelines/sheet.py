@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from sbka_milvus.errors import ImageError
-from sbka_milvus.images import load_photo
+from sbka_milvus.images import load_photo_uri
 from sbka_milvus.images.datasets import name_key
 from sbka_milvus.sheets import SheetHit, SheetRow
 from sbka_milvus.types import Hit
@@ -17,7 +17,9 @@ THUMBNAIL = 256
 _MISSING_GREY = (225, 225, 225)
 
 
-def sheet_row(sketch: Image.Image, label: str, hits: Sequence[Hit], category: str | None = None) -> SheetRow:
+def sheet_row(
+    sketch: Image.Image, label: str, hits: Sequence[Hit], category: str | None = None, *, note: str = ""
+) -> SheetRow:
     """One sketch with its hits.
 
     Args:
@@ -25,6 +27,7 @@ def sheet_row(sketch: Image.Image, label: str, hits: Sequence[Hit], category: st
         label: what stands under it.
         hits: best first.
         category: the sketch's, to mark hits right or wrong by the name of their folder; none: no marks.
+        note: a few words on the result as a whole.
     """
     return SheetRow(
         sketch,
@@ -37,13 +40,14 @@ def sheet_row(sketch: Image.Image, label: str, hits: Sequence[Hit], category: st
             )
             for hit in hits
         ),
+        note=note,
     )
 
 
 def thumbnail(uri: str) -> Image.Image:
     """A small picture of a photo; plain grey where the file is gone."""
     try:
-        image = load_photo(uri, target_size=THUMBNAIL)
+        image = load_photo_uri(uri, target_size=THUMBNAIL)
     except ImageError:
         return Image.new("RGB", (THUMBNAIL, THUMBNAIL), _MISSING_GREY)
     image.thumbnail((THUMBNAIL, THUMBNAIL))

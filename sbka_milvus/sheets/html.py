@@ -59,26 +59,34 @@ def write_html(
 def _page(
     rows: Sequence[SheetRow], title: str, subtitle: str, tables: Sequence[SheetTable], max_side: int
 ) -> Iterator[str]:
-    yield (
+    yield page_head(title, f"<p>{text_part(subtitle)}</p>\n" if subtitle else "")
+    for table in tables:
+        yield table_part(table)
+    for row in rows:
+        yield from row_parts(row, max_side)
+    yield page_end()
+
+
+def page_head(title: str, below: str = "") -> str:
+    """All above the content; ``below`` is HTML that stands under the title."""
+    return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{MARKS}\n"
-        f"<header>\n<h1>{_text(title)}</h1>\n"
+        f"<title>{text_part(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{MARKS}\n"
+        f"<header>\n<h1>{text_part(title)}</h1>\n{below}</header>\n<main>\n"
     )
-    if subtitle:
-        yield f"<p>{_text(subtitle)}</p>\n"
-    yield "</header>\n<main>\n"
-    for table in tables:
-        yield _table(table)
-    for row in rows:
-        yield from _row(row, max_side)
-    yield "</main>\n</body>\n</html>\n"
 
 
-def _table(table: SheetTable) -> str:
-    caption = f"<caption>{_text(table.caption)}</caption>" if table.caption else ""
-    header = "".join(f'<th scope="col">{_text(name)}</th>' for name in table.header)
+def page_end() -> str:
+    """All below the content."""
+    return "</main>\n</body>\n</html>\n"
+
+
+def table_part(table: SheetTable) -> str:
+    """A table as HTML; lines of a cell stand below one another."""
+    caption = f"<caption>{text_part(table.caption)}</caption>" if table.caption else ""
+    header = "".join(f'<th scope="col">{_cell(name)}</th>' for name in table.header)
     body = "\n".join(
         f'<tr><th scope="row">{_cell(row[0])}</th>{"".join(f"<td>{_cell(cell)}</td>" for cell in row[1:])}</tr>'
         for row in table.rows
@@ -89,11 +97,12 @@ def _table(table: SheetTable) -> str:
     )
 
 
-def _row(row: SheetRow, max_side: int) -> Iterator[str]:
-    verdict = row.verdict()
+def row_parts(row: SheetRow, max_side: int) -> Iterator[str]:
+    """A sketch with its hits as HTML, piece by piece."""
+    verdict = f"<p>{text_part(row.verdict())}</p>" if row.verdict() else ""
     yield (
         f'<section>\n<figure class="sketch">{_image(_png(row, max_side), f"sketch: {row.label}")}'
-        f"<figcaption><h2>{_text(row.label)}</h2>{f'<p>{verdict}</p>' if verdict else ''}</figcaption></figure>\n"
+        f"<figcaption><h2>{text_part(row.label)}</h2>{verdict}</figcaption></figure>\n"
     )
     if row.hits:
         yield "<ol>\n"
@@ -114,14 +123,14 @@ def _hit(rank: int, hit: SheetHit, max_side: int) -> str:
         mark = f'<svg class="mark" role="img" aria-label="{word}"><title>{word}</title><use href="#{name}"/></svg>'
     return (
         f'<li{kind}><figure><span class="photo">{photo}{mark}</span>'
-        f'<figcaption><span class="rank">{rank}</span> {_text(hit.caption)}</figcaption></figure></li>\n'
+        f'<figcaption><span class="rank">{rank}</span> {text_part(hit.caption)}</figcaption></figure></li>\n'
     )
 
 
 def _image(encoded: tuple[str, bytes, tuple[int, int]], alt: str) -> str:
     kind, data, (width, height) = encoded
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-    return f'<img src="{source}" width="{width}" height="{height}" alt="{_text(alt)}">'
+    return f'<img src="{source}" width="{width}" height="{height}" alt="{text_part(alt)}">'
 
 
 def _png(row: SheetRow, max_side: int) -> tuple[str, bytes, tuple[int, int]]:
@@ -143,9 +152,11 @@ def _encoded(image: Image.Image, kind: str, **options: int) -> bytes:
     return buffer.getvalue()
 
 
-def _text(text: str) -> str:
+def text_part(text: str) -> str:
+    """Text as HTML, on one line."""
     return escape(one_line(text), quote=True)
 
 
 def _cell(cell: str | int | float) -> str:
-    return _text(f"{cell:.3f}" if isinstance(cell, float) else str(cell))
+    lines = [f"{cell:.3f}"] if isinstance(cell, float) else str(cell).split("\n")
+    return "<br>".join(map(text_part, lines))

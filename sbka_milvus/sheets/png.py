@@ -158,6 +158,10 @@ def _draw_row(sheet: Image.Image, layout: _Layout, index: int, row: SheetRow) ->
     sheet.paste(fit_tile(flatten(row.sketch, row.label), layout.tile, _WHITE), (left, top))
     draw.rectangle((left, top, left + layout.tile - 1, top + layout.tile - 1), outline=_RULE)
     _write(draw, layout, (0, below), row.label, (layout.label_size, _INK))
+    if row.note:
+        band = top + layout.tile - round(layout.caption_size * 1.6)
+        draw.rectangle((left + 1, band, left + layout.tile - 2, top + layout.tile - 2), fill=_WHITE)
+        _write(draw, layout, (0, band), row.note, (layout.caption_size, _INK))
     for column, hit in enumerate(row.hits[: layout.columns], start=1):
         _draw_hit(sheet, layout, (layout.column_x(column), top), hit)
         _write(draw, layout, (column, below), hit.caption, (layout.caption_size, _GREY))

@@ -33,21 +33,23 @@ class SheetRow:
         sketch: of any mode and size.
         label: its category, or its file name.
         hits: best first; may be empty.
+        note: a few words on the result as a whole, such as that it has no good match; may be empty.
     """
 
     sketch: Image.Image
     label: str
     hits: tuple[SheetHit, ...]
+    note: str = ""
 
     def verdict(self) -> str:
-        """How many hits are right, in words; empty where that is known of none.
+        """How many hits are right, in words, and the note; empty where that is known of none and there is no note.
 
         >>> ground = Image.new("L", (1, 1))
         >>> SheetRow(ground, "cat", (SheetHit(ground, "0.9", True), SheetHit(ground, "0.8", False))).verdict()
         '1 of 2 right'
         """
         marks = [hit.correct for hit in self.hits if hit.correct is not None]
-        return f"{sum(marks)} of {len(marks)} right" if marks else ""
+        return ", ".join(filter(None, (f"{sum(marks)} of {len(marks)} right" if marks else "", self.note)))
 
 
 @dataclass(frozen=True, slots=True)

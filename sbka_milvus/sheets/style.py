@@ -48,6 +48,15 @@ ol { list-style: none; margin: 0; padding: 0; display: grid; gap: 1rem;
 li figcaption { margin-top: .5rem; color: var(--soft); font-size: .8125rem; font-variant-numeric: tabular-nums;
   overflow-wrap: anywhere; }
 .rank { color: var(--ink); font-weight: 600; margin-right: .25rem; }
+h2.part { margin: 2.5rem 0 .5rem; font-size: 1.25rem; }
+p.text { max-width: 60rem; margin: .5rem 0; color: var(--soft); overflow-wrap: anywhere; }
+.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: .75rem 1.5rem;
+  margin: 1rem 0 0; }
+.facts dt { color: var(--soft); font-size: .8125rem; }
+.facts dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+.plot { margin: 1.5rem 0; max-width: 46rem; }
+.plot img { aspect-ratio: auto; background: #ffffff; border: 1px solid var(--rule); }
+.plot figcaption { margin-top: .5rem; color: var(--soft); font-size: .875rem; }
 @media (max-width: 40rem) {
   section { grid-template-columns: 1fr; }
   .sketch { display: flex; gap: 1rem; align-items: center; }

@@ -70,6 +70,11 @@ def translate(error: Exception, place: str) -> StoreError:
     return StoreError(answer)
 
 
+def is_not_loaded(error: MilvusException) -> bool:
+    """Whether Milvus refused because the collection is not loaded: it was restarted, or somebody released it."""
+    return _code(error) == _NOT_LOADED
+
+
 def quieten() -> None:
     """Keeps the logs of pymilvus and Milvus Lite from the console where this package reports the error itself.
 

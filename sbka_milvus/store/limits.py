@@ -6,7 +6,7 @@ import numpy as np
 
 from sbka_milvus.errors import InvalidValue
 from sbka_milvus.store.uris import encode_uri
-from sbka_milvus.types import ClusterTable, FloatArray, GalleryRows, IntArray, VersionInfo, require_unit_rows
+from sbka_milvus.types import ClusterTable, FieldKind, FloatArray, GalleryRows, IntArray, VersionInfo, require_unit_rows
 
 MAX_LIMIT = 16_384
 """The most results of one Milvus search."""
@@ -16,6 +16,8 @@ MAX_TEXT_BYTES = 65_535
 
 MAX_URI_BYTES = 16_384
 """The longest encoded URI: a path of Linux' 4,096 bytes fits even where every byte of it is escaped."""
+
+_PYTHON: dict[FieldKind, type] = {"text": str, "int": int, "float": float, "bool": bool}
 
 
 def require_new_version(fingerprint: str, table: ClusterTable) -> None:
@@ -41,7 +43,7 @@ def require_rows(info: VersionInfo, rows: GalleryRows) -> IntArray:
 
     Raises:
         InvalidValue: A wrong dimension, an unknown cluster, a URI that is too long or not a string Milvus can
-            keep, or two URIs with one id.
+            keep, two URIs with one id, or metadata that does not fit the version's fields.
     """
     if len(rows) == 0:
         return np.empty(0, dtype=np.int64)
@@ -54,6 +56,7 @@ def require_rows(info: VersionInfo, rows: GalleryRows) -> IntArray:
     require_cluster_ids(info, rows.cluster_ids)
     for uri in rows.embeddings.uris:
         require_uri(uri)
+    _require_metadata(info, rows)
     ids = rows.embeddings.ids
     kept, first = np.unique(ids, return_index=True)
     if len(kept) != len(ids):
@@ -62,6 +65,20 @@ def require_rows(info: VersionInfo, rows: GalleryRows) -> IntArray:
             f"{rows.embeddings.uris[again]!r} has the id of another photo of the same batch.", "Rename the file."
         )
     return ids
+
+
+def _require_metadata(info: VersionInfo, rows: GalleryRows) -> None:
+    kinds = {field.name: field.kind for field in info.fields}
+    for uri, said in zip(rows.embeddings.uris, rows.metadata, strict=False):
+        for name, value in said.items():
+            kind = kinds.get(name)
+            if kind is None or type(value) is not _PYTHON[kind]:
+                wanted = "no such column" if kind is None else f"the kind {kind} in it"
+                raise InvalidValue(
+                    f"{uri!r} has {value!r} in the column {name!r}, and version {info.version} of gallery "
+                    f"'{info.gallery}' has {wanted}.",
+                    "Build a new version.",
+                )
 
 
 def require_search(info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int) -> IntArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
 from uuid import uuid4
@@ -10,9 +10,13 @@ from uuid import uuid4
 import numpy as np
 
 from sbka_milvus.errors import InvalidValue, StoreError
+from sbka_milvus.store.filters import URI_COLUMN, column_fields, matches, parse_filter
+from sbka_milvus.store.filters.columns import require_fields
+from sbka_milvus.store.filters.conditions import Condition
 from sbka_milvus.store.limits import require_new_version, require_rows, require_search
 from sbka_milvus.store.names import require_gallery_name
 from sbka_milvus.store.refusals import closed_store, not_served, served_version, unknown_version
+from sbka_milvus.store.uris import encode_uri
 from sbka_milvus.types import (
     Candidates,
     ClusterTable,
@@ -20,6 +24,8 @@ from sbka_milvus.types import (
     FloatArray,
     GalleryRows,
     IntArray,
+    Metadata,
+    MetadataField,
     VersionInfo,
 )
 
@@ -29,6 +35,7 @@ class _Photo:
     uri: str
     cluster_id: int
     vector: FloatArray
+    metadata: Metadata
 
 
 @dataclass(slots=True)
@@ -57,18 +64,29 @@ class MemoryGalleryStore:
         self._lock = RLock()
         self._closed = False
 
-    def create_version(self, gallery: str, fingerprint: str, table: ClusterTable) -> VersionInfo:
+    def create_version(
+        self,
+        gallery: str,
+        fingerprint: str,
+        table: ClusterTable,
+        fields: Sequence[MetadataField] = (),
+        *,
+        matching: str = "",
+    ) -> VersionInfo:
         """A new empty version, numbered one above the highest.
 
         Raises:
-            InvalidValue: The gallery's name, the fingerprint or the table cannot be stored.
+            InvalidValue: The gallery's name, the fingerprint, the table or the fields cannot be stored.
         """
         require_gallery_name(gallery)
         require_new_version(fingerprint, table)
+        require_fields(fields)
         with self._open():
             versions = self._galleries.setdefault(gallery, _Gallery()).versions
             number, dim = max(versions, default=0) + 1, int(table.centroids.shape[1])
-            info = VersionInfo(gallery, number, fingerprint, dim, len(table), token=uuid4().hex)
+            info = VersionInfo(
+                gallery, number, fingerprint, dim, len(table), uuid4().hex, matching=matching, fields=tuple(fields)
+            )
             versions[info.version] = _Version(info, _copy(table))
             return info
 
@@ -90,8 +108,10 @@ class MemoryGalleryStore:
                         "Build a new version instead.",
                     )
             vectors = rows.embeddings.vectors.copy()
-            for photo_id, cluster, uri, vector in zip(ids, clusters, rows.embeddings.uris, vectors, strict=True):
-                photos[photo_id] = _Photo(uri, cluster, vector)
+            said = [dict(one) for one in rows.metadata] or [{} for _ in ids]
+            uris = rows.embeddings.uris
+            for photo_id, cluster, uri, vector, one in zip(ids, clusters, uris, vectors, said, strict=True):
+                photos[photo_id] = _Photo(uri, cluster, vector, one)
 
     def promote(self, info: VersionInfo) -> None:
         """Serves this version from now on."""
@@ -110,6 +130,11 @@ class MemoryGalleryStore:
             if self._galleries[info.gallery].served == info.version:
                 raise served_version(info)
             del self._galleries[info.gallery].versions[info.version]
+
+    def drop_leftovers(self, gallery: str) -> list[str]:
+        """Nothing: no call is interrupted halfway here."""
+        require_gallery_name(gallery)
+        return []
 
     def delete(self, info: VersionInfo, ids: IntArray) -> None:
         """Removes photos by id; ids that are not there are ignored."""
@@ -148,21 +173,27 @@ class MemoryGalleryStore:
         with self._open():
             return _copy(self._version(info).table)
 
-    def search(self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int) -> list[Candidates]:
+    def search(
+        self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int, where: str | None = None
+    ) -> list[Candidates]:
         """The photos of the named clusters with the highest member scores, for each query.
 
         Args:
             queries: shape (Q, D), float32, unit rows.
             cluster_ids: shape (P,), int64.
             limit: 1 to :data:`~sbka_milvus.store.limits.MAX_LIMIT`.
+            where: a filter: see :mod:`sbka_milvus.store.filters.grammar`.
 
         Raises:
             InvalidValue: An argument is out of its range.
+            FilterError: The filter cannot be read, or names a column that there is not.
         """
+        asked = None if where is None else parse_filter(where, column_fields(info.fields))
         with self._open():
             photos = self._version(info).photos
             wanted = set(require_search(info, queries, cluster_ids, limit).tolist())
-            found = sorted((photo_id, photo) for photo_id, photo in photos.items() if photo.cluster_id in wanted)
+            near = (photo_id for photo_id, photo in photos.items() if photo.cluster_id in wanted)
+            found = [(photo_id, photos[photo_id]) for photo_id in sorted(near) if _meets(photos[photo_id], asked)]
         ids = np.array([photo_id for photo_id, _ in found], dtype=np.int64)
         clusters = np.array([photo.cluster_id for _, photo in found], dtype=np.int64)
         vectors = np.array([photo.vector for _, photo in found], dtype=np.float32).reshape(len(found), info.dim)
@@ -184,7 +215,9 @@ class MemoryGalleryStore:
             raise InvalidValue(f"batch_size must be at least 1, not {batch_size}.")
         with self._open():
             photos = list(self._version(info).photos.values())
-        return (_rows(photos[start : start + batch_size]) for start in range(0, len(photos), batch_size))
+        return (
+            _rows(photos[start : start + batch_size], bool(info.fields)) for start in range(0, len(photos), batch_size)
+        )
 
     def close(self) -> None:
         """Forgets everything. Calling it twice is allowed."""
@@ -214,6 +247,11 @@ def _copy(table: ClusterTable) -> ClusterTable:
     return ClusterTable(table.centroids.copy(), table.sizes.copy(), table.radii.copy(), table.exemplars)
 
 
-def _rows(photos: list[_Photo]) -> GalleryRows:
+def _meets(photo: _Photo, asked: Condition | None) -> bool:
+    return asked is None or matches(asked, {**photo.metadata, URI_COLUMN: encode_uri(photo.uri)})
+
+
+def _rows(photos: list[_Photo], with_metadata: bool) -> GalleryRows:
     embeddings = Embeddings(tuple(photo.uri for photo in photos), np.array([photo.vector for photo in photos]))
-    return GalleryRows(embeddings, np.array([photo.cluster_id for photo in photos], dtype=np.int64))
+    clusters = np.array([photo.cluster_id for photo in photos], dtype=np.int64)
+    return GalleryRows(embeddings, clusters, tuple(photo.metadata for photo in photos) if with_metadata else ())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sbka_milvus.store.catalogue import Catalogue
 from sbka_milvus.store.milvus_search import search_rows
@@ -10,7 +10,7 @@ from sbka_milvus.store.partitions import DEFAULT_MAX_PARTITIONS, require_max_par
 from sbka_milvus.store.rows import count_rows, delete_rows, insert_rows, scan_rows
 from sbka_milvus.store.session import MilvusSession
 from sbka_milvus.store.versions import Versions
-from sbka_milvus.types import Candidates, ClusterTable, FloatArray, GalleryRows, IntArray, VersionInfo
+from sbka_milvus.types import Candidates, ClusterTable, FloatArray, GalleryRows, IntArray, MetadataField, VersionInfo
 
 
 class MilvusGalleryStore:
@@ -47,17 +47,25 @@ class MilvusGalleryStore:
         self._catalogue = Catalogue(self._session)
         self._versions = Versions(self._session, self._catalogue, max_partitions)
 
-    def create_version(self, gallery: str, fingerprint: str, table: ClusterTable) -> VersionInfo:
+    def create_version(
+        self,
+        gallery: str,
+        fingerprint: str,
+        table: ClusterTable,
+        fields: Sequence[MetadataField] = (),
+        *,
+        matching: str = "",
+    ) -> VersionInfo:
         """A new empty version, numbered one above the highest, with its clusters and cluster partitions.
 
         On Milvus Lite this first drops what an interrupted call has left; on a server, where another process may
         be at work, :meth:`drop_leftovers` does it when told to.
 
         Raises:
-            InvalidValue: The gallery's name, the fingerprint or the table cannot be stored.
+            InvalidValue: The gallery's name, the fingerprint, the table or the fields cannot be stored.
             StoreError: Milvus refuses; what was made so far is dropped again.
         """
-        return self._versions.create(gallery, fingerprint, table)
+        return self._versions.create(gallery, fingerprint, table, fields, matching=matching)
 
     def insert(self, info: VersionInfo, rows: GalleryRows) -> None:
         """Adds photos and returns when Milvus has acknowledged them; those that are already there are replaced.
@@ -120,7 +128,9 @@ class MilvusGalleryStore:
         """The clusters as they were given to :meth:`create_version`."""
         return self._catalogue.clusters(info)
 
-    def search(self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int) -> list[Candidates]:
+    def search(
+        self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int, where: str | None = None
+    ) -> list[Candidates]:
         """For each query the photos of the named clusters with the highest member scores, ties by id.
 
         Where more photos tie at the limit than fit, Milvus chooses which of them it returns.
@@ -129,11 +139,13 @@ class MilvusGalleryStore:
             queries: shape (Q, D), float32, unit rows.
             cluster_ids: shape (P,), int64: clusters to look into. None of them: no candidates.
             limit: 1 to :data:`~sbka_milvus.store.limits.MAX_LIMIT`.
+            where: a filter: see :mod:`sbka_milvus.store.filters.grammar`.
 
         Raises:
             InvalidValue: An argument is out of its range.
+            FilterError: The filter cannot be read, or names a column that there is not.
         """
-        return search_rows(self._session, self._catalogue.open(info), queries, cluster_ids, limit)
+        return search_rows(self._session, self._catalogue.open(info), queries, cluster_ids, limit, where)
 
     def scan(self, info: VersionInfo, batch_size: int = 1000) -> Iterator[GalleryRows]:
         """All photos of a version with their vectors, at most ``batch_size`` at a time.

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from sbka_milvus.store.catalogue import OpenVersion
+from sbka_milvus.store.filters import URI_COLUMN, column_fields, milvus_name, parse_filter, to_milvus
 from sbka_milvus.store.limits import require_search
 from sbka_milvus.store.session import Session
 from sbka_milvus.store.uris import decode_uri
-from sbka_milvus.types import Candidates, FloatArray, IntArray
+from sbka_milvus.types import Candidates, FloatArray, IntArray, VersionInfo
 
 _RESULTS_PER_CALL = 65_536
 """Bounds the answer: at some 150 bytes a result this is about 10 MB."""
@@ -19,7 +20,12 @@ _QUERIES_PER_CALL = 64
 
 
 def search_rows(
-    session: Session, version: OpenVersion, queries: FloatArray, cluster_ids: IntArray, limit: int
+    session: Session,
+    version: OpenVersion,
+    queries: FloatArray,
+    cluster_ids: IntArray,
+    limit: int,
+    where: str | None = None,
 ) -> list[Candidates]:
     """The photos of the named clusters with the highest member scores, for each query.
 
@@ -29,15 +35,20 @@ def search_rows(
         queries: shape (Q, D), float32, unit rows.
         cluster_ids: shape (P,), int64.
         limit: 1 to :data:`~sbka_milvus.store.limits.MAX_LIMIT`.
+        where: a filter: see :mod:`sbka_milvus.store.filters.grammar`.
 
     Raises:
         InvalidValue: An argument is out of its range.
+        FilterError: The filter cannot be read, or names a column that there is not.
     """
     wanted = require_search(version.info, queries, cluster_ids, limit)
+    asked = None if where is None else _said_to_milvus(version.info, where)
     if len(wanted) == 0:
         # Milvus takes an empty list of partitions for all of them.
         return [_candidates([]) for _ in queries]
     partitions, condition = version.layout.select(wanted)
+    if asked is not None:
+        condition = f"({condition}) and ({asked})" if condition else asked
     step = max(1, min(_QUERIES_PER_CALL, _RESULTS_PER_CALL // limit))
     results: list[Candidates] = []
     for start in range(0, len(queries), step):
@@ -60,6 +71,11 @@ def search_rows(
         )
         results.extend(_candidates(list(hits)) for hits in answer)
     return results
+
+
+def _said_to_milvus(info: VersionInfo, where: str) -> str:
+    condition = parse_filter(where, column_fields(info.fields))
+    return to_milvus(condition, lambda name: name if name == URI_COLUMN else milvus_name(info.fields, name))
 
 
 def _candidates(hits: list[Any]) -> Candidates:

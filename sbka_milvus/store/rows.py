@@ -8,11 +8,12 @@ import numpy as np
 
 from sbka_milvus.errors import InvalidValue
 from sbka_milvus.store.catalogue import OpenVersion
+from sbka_milvus.store.filters import milvus_name
 from sbka_milvus.store.limits import require_rows
 from sbka_milvus.store.pages import PAGE_BYTES, Record, page_rows, read_pages
 from sbka_milvus.store.session import Session
 from sbka_milvus.store.uris import decode_uri, encode_uri
-from sbka_milvus.types import Embeddings, GalleryRows, IntArray
+from sbka_milvus.types import Embeddings, GalleryRows, IntArray, Metadata, Scalar, VersionInfo
 
 _IDS_PER_DELETE = 1000
 """An id takes up to 19 digits in the filter that a delete is sent as."""
@@ -38,7 +39,8 @@ def insert_rows(session: Session, version: OpenVersion, rows: GalleryRows) -> No
         members = np.flatnonzero(names == partition).tolist()
         for batch in _batches(members, rows):
             records = [
-                {
+                _metadata_record(version.info, rows, row)
+                | {
                     "id": int(ids[row]),
                     "uri": encode_uri(rows.embeddings.uris[row]),
                     "cluster_id": int(rows.cluster_ids[row]),
@@ -78,18 +80,30 @@ def scan_rows(session: Session, version: OpenVersion, batch_size: int) -> Iterat
 
 
 def _scan(session: Session, version: OpenVersion, batch_size: int) -> Iterator[GalleryRows]:
-    page = page_rows(4 * version.info.dim + _URI_BYTES + _FIXED_BYTES)
+    names = {field.name: milvus_name(version.info.fields, field.name) for field in version.info.fields}
+    page = page_rows(4 * version.info.dim + _URI_BYTES + _FIXED_BYTES * (1 + len(names)))
     for partition in version.layout.partitions:
-        fields = ["id", "uri", "cluster_id", "vector"]
+        fields = ["id", "uri", "cluster_id", "vector", *names.values()]
         for records in read_pages(session, version.photos, fields, page, partition):
             for start in range(0, len(records), batch_size):
-                yield _read(records[start : start + batch_size])
+                yield _read(records[start : start + batch_size], names)
 
 
-def _read(records: list[Record]) -> GalleryRows:
+def _metadata_record(info: VersionInfo, rows: GalleryRows, row: int) -> dict[str, Scalar | None]:
+    said = rows.metadata[row] if rows.metadata else {}
+    return {milvus_name(info.fields, field.name): said.get(field.name) for field in info.fields}
+
+
+def _metadata_of(record: Record, names: dict[str, str]) -> Metadata:
+    return {name: record[field] for name, field in names.items() if record.get(field) is not None}
+
+
+def _read(records: list[Record], names: dict[str, str]) -> GalleryRows:
     vectors = np.array([record["vector"] for record in records], dtype=np.float32)
     embeddings = Embeddings(tuple(decode_uri(record["uri"]) for record in records), vectors)
-    return GalleryRows(embeddings, np.array([record["cluster_id"] for record in records], dtype=np.int64))
+    clusters = np.array([record["cluster_id"] for record in records], dtype=np.int64)
+    metadata = tuple(_metadata_of(record, names) for record in records) if names else ()
+    return GalleryRows(embeddings, clusters, metadata)
 
 
 def _batches(members: list[int], rows: GalleryRows) -> Iterator[list[int]]:
@@ -98,6 +112,8 @@ def _batches(members: list[int], rows: GalleryRows) -> Iterator[list[int]]:
     size = 0
     for row in members:
         needs = 4 * rows.embeddings.dim + len(encode_uri(rows.embeddings.uris[row]).encode()) + _FIXED_BYTES
+        if rows.metadata:
+            needs += sum(_FIXED_BYTES + len(str(value).encode()) for value in rows.metadata[row].values())
         if batch and size + needs > PAGE_BYTES:
             yield batch
             batch, size = [], 0

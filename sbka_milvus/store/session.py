@@ -5,14 +5,17 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext, suppress
 from threading import RLock
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from pymilvus import MilvusClient
+from pymilvus.exceptions import MilvusException
 
 from sbka_milvus.errors import InvalidValue, StoreError
 from sbka_milvus.store import lite
-from sbka_milvus.store.faults import quieten, store_faults
+from sbka_milvus.store.faults import is_not_loaded, quieten, store_faults
 from sbka_milvus.store.refusals import closed_store
 
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 LONG_TIMEOUT_S = 600.0
 """For loading: a server was seen to take 77 s to load 256 partitions. A store that is gone is noticed long before."""
 
@@ -73,7 +76,8 @@ class MilvusSession:
         else:
             self._directory = lite.acquire(uri)
             self._place, address = str(self._directory.path), self._directory.address
-            # The engine listens on this machine, where a proxy of the environment leads nowhere.
+        if self._directory is not None or urlsplit(uri).hostname in _THIS_MACHINE:
+            # A proxy of the environment does not lead back here.
             options["grpc_options"] = {"grpc.enable_http_proxy": 0}
         try:
             with store_faults(self.place):
@@ -116,6 +120,13 @@ class MilvusSession:
             raise closed_store()
         timeout = max(self._timeout_s, LONG_TIMEOUT_S) if long else self._timeout_s
         with store_faults(self.place):
+            try:
+                return getattr(client, method)(*args, timeout=timeout, **kwargs)
+            except MilvusException as error:
+                if not (args and is_not_loaded(error)):
+                    raise
+            # A server of Milvus Lite forgets what was loaded when it is restarted.
+            client.load_collection(args[0], timeout=LONG_TIMEOUT_S)
             return getattr(client, method)(*args, timeout=timeout, **kwargs)
 
     def close(self) -> None:

@@ -7,12 +7,15 @@ collections without the mark: they are never listed, and numbers go on above the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 from sbka_milvus.errors import CollectionMissing, StoreError
 from sbka_milvus.store.catalogue import Catalogue
+from sbka_milvus.store.filters.columns import require_fields
 from sbka_milvus.store.limits import require_new_version
 from sbka_milvus.store.names import clusters_collection, photos_collection, require_gallery_name
 from sbka_milvus.store.pages import page_rows
@@ -29,7 +32,7 @@ from sbka_milvus.store.schema import (
     version_properties,
 )
 from sbka_milvus.store.session import Session
-from sbka_milvus.types import ClusterTable, VersionInfo
+from sbka_milvus.types import ClusterTable, MetadataField, VersionInfo
 
 _TRIES = 8
 
@@ -51,22 +54,33 @@ class Versions:
         self._catalogue = catalogue
         self._max_partitions = require_max_partitions(max_partitions)
 
-    def create(self, gallery: str, fingerprint: str, table: ClusterTable) -> VersionInfo:
+    def create(
+        self,
+        gallery: str,
+        fingerprint: str,
+        table: ClusterTable,
+        fields: Sequence[MetadataField] = (),
+        *,
+        matching: str = "",
+    ) -> VersionInfo:
         """A new empty version with its clusters and partitions.
 
         Raises:
-            InvalidValue: The name, the fingerprint or the table cannot be stored.
+            InvalidValue: The name, the fingerprint, the table or the fields cannot be stored.
             StoreError: Milvus refuses; what was made so far is dropped again.
         """
         require_gallery_name(gallery)
         require_new_version(fingerprint, table)
+        require_fields(fields)
         layout = PartitionLayout.plan(table.centroids, self._max_partitions)
         records = cluster_records(table, layout)
         with self._session.defining:
             if self._session.is_lite:
                 # Nobody else can be making a version: what is incomplete will stay so.
                 self.drop_leftovers(gallery)
-            info = self._begin(gallery, fingerprint, table, layout)
+            dim = int(table.centroids.shape[1])
+            wanted = VersionInfo(gallery, 0, fingerprint, dim, len(table), matching=matching, fields=tuple(fields))
+            info = self._begin(wanted, layout)
             try:
                 self._finish(info, layout, records)
             except BaseException:
@@ -129,16 +143,15 @@ class Versions:
                     dropped.append(collection)
             return dropped
 
-    def _begin(self, gallery: str, fingerprint: str, table: ClusterTable, layout: PartitionLayout) -> VersionInfo:
+    def _begin(self, wanted: VersionInfo, layout: PartitionLayout) -> VersionInfo:
         """Makes the photos collection of the first free number."""
-        number = max((name.version for name in self._catalogue.names(gallery)), default=0)
+        number = max((name.version for name in self._catalogue.names(wanted.gallery)), default=0)
         for _ in range(_TRIES):
             number += 1
-            dim = int(table.centroids.shape[1])
-            info = VersionInfo(gallery, number, fingerprint, dim, len(table), token=uuid4().hex)
+            info = replace(wanted, version=number, token=uuid4().hex)
             if self._claim(info, layout):
                 return info
-        raise StoreError(f"No free version number was found for gallery '{gallery}'.", "Try again.")
+        raise StoreError(f"No free version number was found for gallery '{wanted.gallery}'.", "Try again.")
 
     def _claim(self, info: VersionInfo, layout: PartitionLayout) -> bool:
         """Makes the photos collection, unless its name is taken."""
@@ -147,7 +160,7 @@ class Versions:
             self._session.call(
                 "create_collection",
                 photos,
-                schema=photos_schema(info.dim),
+                schema=photos_schema(info.dim, info.fields),
                 properties=version_properties(info, layout),
                 consistency_level="Strong",
             )

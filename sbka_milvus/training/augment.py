@@ -14,23 +14,19 @@ EACH = 0.5
 WHITE = 255.0
 
 
-def augment(
-    pixels: torch.Tensor, probability: float, generator: torch.Generator, *, white_ground: bool
-) -> torch.Tensor:
-    """Augments each picture with ``probability``; each of the four changes then happens with probability 0.5.
+def move(pixels: torch.Tensor, matrices: torch.Tensor, *, white_ground: bool) -> torch.Tensor:
+    """Moves each picture by its matrix.
 
     Args:
         pixels: shape (B, 3, S, S), uint8.
-        probability: share of pictures that are changed.
-        generator: source of chance, on the CPU.
+        matrices: shape (B, 2, 3), float32: see :func:`affine_matrices`.
         white_ground: fill what comes into view with white (sketches) instead of a mirror image (photos).
 
     Returns:
         shape (B, 3, S, S), float32, in [0, 255].
     """
     values = pixels.float()
-    matrix = affine_matrices(len(pixels), probability, generator).to(pixels.device)
-    grid = functional.affine_grid(matrix, list(values.shape), align_corners=False)
+    grid = functional.affine_grid(matrices.to(pixels.device), list(values.shape), align_corners=False)
     if white_ground:
         moved = functional.grid_sample(values - WHITE, grid, padding_mode="zeros", align_corners=False)
         return moved + WHITE
@@ -38,7 +34,16 @@ def augment(
 
 
 def affine_matrices(count: int, probability: float, generator: torch.Generator) -> torch.Tensor:
-    """shape (count, 2, 3), float32: random maps from output to input coordinates, the identity where unchanged."""
+    """Random maps from output to input coordinates.
+
+    Args:
+        count: of pictures.
+        probability: share of them that are changed; each of the four changes then happens with probability 0.5.
+        generator: source of chance, on the CPU.
+
+    Returns:
+        shape (count, 2, 3), float32: the identity where nothing changes.
+    """
 
     def uniform(low: float, high: float) -> torch.Tensor:
         return torch.rand(count, generator=generator) * (high - low) + low

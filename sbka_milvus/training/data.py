@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
+from sbka_milvus.encoders.preprocessing import Preprocessing
 from sbka_milvus.errors import DatasetError, ImageError
-from sbka_milvus.images import LabelledImage
+from sbka_milvus.images import LabelledImage, load_photo, load_sketch
 from sbka_milvus.progress import Progress
 from sbka_milvus.types import IntArray
 
@@ -157,20 +157,35 @@ def hold_out(classes: Sequence[str], share: float, seed: int) -> tuple[tuple[str
 
 @dataclass(frozen=True, slots=True)
 class PixelLoaders:
-    """How the two modalities become pixels, shape (S, S, 3), uint8."""
+    """How the two modalities become pixels, shape (S, S, 3), uint8; S may be another for photos than for sketches.
+
+    Attributes:
+        photo: of a training photo.
+        sketch: of a training sketch.
+        held_out: how the pictures become pixels that choose the best epoch; none: as those that are trained on.
+    """
 
     photo: LoadPixels
     sketch: LoadPixels
+    held_out: PixelLoaders | None = None
 
     @classmethod
-    def from_images(
-        cls,
-        photo: Callable[[Path], Image.Image],
-        sketch: Callable[[Path], Image.Image],
-        cut: Callable[[Image.Image], NDArray[np.uint8]],
-    ) -> PixelLoaders:
-        """From functions that read pictures and one that cuts them to the input square."""
-        return cls(lambda path: cut(photo(path)), lambda path: cut(sketch(path)))
+    def of_sizes(cls, preprocessing: Preprocessing, photo: int, sketch: int) -> PixelLoaders:
+        """Those of the pictures of a training.
+
+        Args:
+            preprocessing: of the student, at whose size the best epoch is chosen, as the model will serve.
+            photo: side of training photos in pixels: the student's, or a larger one of its teacher.
+            sketch: side of training sketches, likewise.
+        """
+        size = preprocessing.size
+        held_out = None if (photo, sketch) == (size, size) else cls.of_sizes(preprocessing, size, size)
+        cut_photo, cut_sketch = (replace(preprocessing, size=side).pixels for side in (photo, sketch))
+        return cls(
+            lambda path: cut_photo(load_photo(path, target_size=photo)),
+            lambda path: cut_sketch(load_sketch(path, size=sketch)),
+            held_out,
+        )
 
 
 def load_training_data(
@@ -188,15 +203,9 @@ def load_training_data(
     Raises:
         DatasetError: A category lacks photos or sketches, or too few are left.
     """
-    classes = sorted({image.category for image in photos} | {image.category for image in sketches})
-    for kind, images in (("photos", photos), ("sketches", sketches)):
-        without = sorted(set(classes) - {image.category for image in images})
-        if without:
-            raise DatasetError(
-                f"{len(without)} categories have no {kind}, for example {without[0]!r}.",
-                "Every seen category needs both photos and sketches.",
-            )
+    classes = require_both(photos, sketches)
     train, held = hold_out(classes, validation_share, seed)
+    measured = loaders.held_out or loaders
     with progress.stage("Reading pictures", len(photos) + len(sketches), "images") as advance:
 
         def read(images: Sequence[LabelledImage], names: tuple[str, ...], load: LoadPixels) -> PixelSet:
@@ -208,14 +217,31 @@ def load_training_data(
             photos=read(photos, train, loaders.photo),
             sketches=read(sketches, train, loaders.sketch),
             validation_classes=held,
-            validation_photos=read(photos, held, loaders.photo),
-            validation_sketches=read(sketches, held, loaders.sketch),
+            validation_photos=read(photos, held, measured.photo),
+            validation_sketches=read(sketches, held, measured.sketch),
         )
     require_all_classes(train, data.photos, "photos")
     require_all_classes(train, data.sketches, "sketches")
     require_all_classes(held, data.validation_photos, "photos")
     require_all_classes(held, data.validation_sketches, "sketches")
     return data
+
+
+def require_both(photos: Sequence[LabelledImage], sketches: Sequence[LabelledImage]) -> list[str]:
+    """The categories, sorted, of which there are both photos and sketches.
+
+    Raises:
+        DatasetError: One has only photos, or only sketches.
+    """
+    classes = sorted({image.category for image in photos} | {image.category for image in sketches})
+    for kind, images in (("photos", photos), ("sketches", sketches)):
+        without = sorted(set(classes) - {image.category for image in images})
+        if without:
+            raise DatasetError(
+                f"{len(without)} categories have no {kind}, for example {without[0]!r}.",
+                "Every seen category needs both photos and sketches.",
+            )
+    return classes
 
 
 def require_all_classes(classes: Sequence[str], pixel_set: PixelSet, kind: str) -> None:

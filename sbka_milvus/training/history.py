@@ -17,10 +17,11 @@ class EpochRecord:
     Attributes:
         epoch: from 1.
         losses: mean weighted loss by name.
-        learning_rate: of this epoch.
+        learning_rate: of the epoch's last step.
         teacher_learns: whether the teacher was updated.
         validation_map: mAP@all of the pseudo-unseen categories, one-to-one; none where none are held out.
         seconds: wall time of the epoch.
+        teacher_learning_rate: of the teacher in the epoch's last step; none where it does not learn.
     """
 
     epoch: int
@@ -29,6 +30,7 @@ class EpochRecord:
     teacher_learns: bool
     validation_map: float | None
     seconds: float
+    teacher_learning_rate: float | None = None
 
 
 @dataclass(slots=True)
@@ -50,6 +52,11 @@ class History:
             "best_validation_map": self.best_map,
             "epochs": [asdict(e) for e in self.epochs],
         }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> History:
+        """From :meth:`to_dict`."""
+        return cls([EpochRecord(**record) for record in values["epochs"]], values["best_epoch"])
 
     def write_jsonl(self, path: Path) -> None:
         """One JSON object an epoch.

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import torch
 
 from sbka_milvus.errors import TrainingError
+from sbka_milvus.training.balanced_sampler import BalancedSampler
+from sbka_milvus.training.distributed import Team
+from sbka_milvus.training.options import TrainingOptions
 from sbka_milvus.types import IntArray
+
+
+def make_sampler(
+    sketch_labels: IntArray, photo_labels: IntArray, options: TrainingOptions, team: Team
+) -> RatioSampler | BalancedSampler:
+    """The sampler that the options ask for; its batches are raised so that the team can share them evenly.
+
+    Raises:
+        TrainingError: There is not enough to draw from.
+    """
+    batch = (options.sketches_per_batch, options.photos_per_batch)
+    if not options.balanced:
+        few, many = (team.whole(count) for count in batch)
+        return RatioSampler(len(sketch_labels), len(photo_labels), few, many, options.seed)
+    step = team.size // math.gcd(team.size, options.balanced)
+    few, many = (-(-(count // options.balanced) // step) * step for count in batch)
+    return BalancedSampler((sketch_labels, photo_labels), options.balanced, few, many, options.seed)
 
 
 class RatioSampler:
@@ -37,10 +61,23 @@ class RatioSampler:
         """Steps in an epoch."""
         return max(-(-size // batch) for size, batch in zip(self._sizes, self._batch, strict=True))
 
-    def epoch(self) -> Iterator[tuple[IntArray, IntArray]]:
-        """Yields (sketch indices, photo indices) of each step."""
-        for _ in range(len(self)):
+    def epoch(self, done: int = 0) -> Iterator[tuple[IntArray, IntArray]]:
+        """Yields (sketch indices, photo indices) of each step; ``done`` steps of the epoch were made before."""
+        for _ in range(done, len(self)):
             yield self._draw(0), self._draw(1)
+
+    def state(self) -> dict[str, Any]:
+        """What :meth:`load_state` needs to draw on from here: the chance that is left and what is still undrawn."""
+        # The generator's state has integers of 128 bits, which JSON keeps and tensors do not.
+        return {
+            "chance": json.dumps(self._rng.bit_generator.state),
+            "undrawn": [torch.from_numpy(queue.copy()) for queue in self._queues],
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Goes on from where :meth:`state` was taken."""
+        self._rng.bit_generator.state = json.loads(state["chance"])
+        self._queues = [queue.numpy().copy() for queue in state["undrawn"]]
 
     def _draw(self, modality: int) -> IntArray:
         while len(self._queues[modality]) < self._batch[modality]:

@@ -7,14 +7,22 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+import grimp
 import pytest
 
 import sbka_milvus
 from sbka_milvus import errors
+from sbka_milvus.encoders.spec import key_values
 from sbka_milvus.settings import Settings
+from sbka_milvus.training.options import TrainingOptions
+from workers.app import app, configure
+from workers.broker import QUEUES as BROKER_QUEUES
+from workers.queueing import TASKS
+from workers.steps import QUEUES, STEPS
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,6 +34,14 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_doors_between_the_rooms_are_kept() -> None:
     found = run(str(Path(sys.executable).with_name("lint-imports")), "--no-cache")
     assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_the_modules_of_background_work_import_one_another_in_one_direction() -> None:
+    """Also where they do so late, inside functions: the contract of the doors says nothing of what is below one."""
+    graph = grimp.build_graph("workers", "schemas", cache_dir=None)
+    order: dict[str, set[str]] = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    # Raises where there is a cycle, and names it.
+    assert len(list(TopologicalSorter(order).static_order())) == len(order)
 
 
 def test_types_are_strict() -> None:
@@ -45,6 +61,41 @@ def test_importing_the_package_loads_nothing_heavy(heavy: str) -> None:
     assert found.returncode == 0, found.stderr
 
 
+HEAVY = ("torch", "pymilvus", "pyarrow", "faiss", "open_clip", "timm", "pandas", "sklearn")
+
+
+@pytest.mark.parametrize("program", ["workers.app", "workers.tasks", "workers.serving", "workers.services.stack"])
+def test_a_worker_has_loaded_nothing_with_threads_when_it_forks(program: str) -> None:
+    # Their threads do not come along into the child, which then waits for them for ever.
+    listed = f"[name for name in {HEAVY!r} if name in sys.modules]"
+    found = run(sys.executable, "-c", f"import sys, {program}; print({listed})")
+    assert (found.returncode, found.stdout.strip()) == (0, "[]"), found.stderr
+
+
+def test_every_task_has_its_queue_its_limits_and_its_units() -> None:
+    app.loader.import_default_modules()
+    tasks = {name: task for name, task in app.tasks.items() if name.startswith("sbka.")}
+    assert set(tasks) == set(app.conf.task_routes)
+    assert set(TASKS.values()) == set(tasks) - {"sbka.reconcile", "sbka.retraining"}
+    for step, name in TASKS.items():
+        assert app.conf.task_routes[name]["queue"] == QUEUES[step]
+    assert {route["queue"] for route in app.conf.task_routes.values()} == set(BROKER_QUEUES)
+    for name, task in tasks.items():
+        assert 0 < task.soft_time_limit < task.time_limit, name
+        assert task.acks_late and task.reject_on_worker_lost and task.ignore_result, name
+    configure(Settings(), "redis://localhost:1/0")
+    assert {entry["task"] for entry in app.conf.beat_schedule.values()} == {"sbka.reconcile", "sbka.retraining"}
+    assert {step for steps in STEPS.values() for step in steps} == set(QUEUES) == set(TASKS)
+    assert app.conf.accept_content == [app.conf.task_serializer] == ["json"]
+
+
+def test_a_step_of_a_job_has_something_that_does_it() -> None:
+    from workers.units import handler_of
+
+    found = [handler_of(f"{step}-000001" if step == "embed" else step) for step in QUEUES]
+    assert len({f"{handler.__module__}.{handler.__qualname__}" for handler in found}) == len(QUEUES)
+
+
 def test_the_help_needs_neither_torch_nor_milvus() -> None:
     program = (
         "import sys\nfrom sbka_milvus.cli import app\n"
@@ -57,6 +108,7 @@ def test_the_help_needs_neither_torch_nor_milvus() -> None:
 
 def test_public_names() -> None:
     assert sorted(sbka_milvus.__all__) == [
+        "FeedbackLog",
         "Gallery",
         "Hit",
         "ModelBundle",
@@ -79,7 +131,8 @@ def test_every_error_is_drawn_in_the_tree() -> None:
         name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.SbkaError)
     }
     assert defined - set(drawn) == {"SbkaError"} - set(drawn)
-    assert [name for name in defined if getattr(errors, name).retryable] == ["StoreUnavailable"]
+    retryable = {name for name in defined if getattr(errors, name).retryable}
+    assert retryable == {"BrokerUnavailable", "GalleryBusy", "StoreUnavailable"}
 
 
 def test_the_version_is_the_newest_of_the_changelog_and_of_the_project() -> None:
@@ -128,15 +181,39 @@ def test_the_readme_runs() -> None:
             assert set(re.split(r", *", name)) <= set(sbka_milvus.__all__)
 
 
-def test_the_readme_names_only_commands_and_options_that_exist() -> None:
-    text = (ROOT / "README.md").read_text()
+def test_the_choices_that_the_page_of_retraining_names_can_be_made() -> None:
+    named = re.findall(r"--training (\S+)", (ROOT / "docs" / "retraining.md").read_text())
+    values = key_values(entry for entry in named if "=" in entry and not entry.startswith("NAME"))
+    assert len(values) >= 5
+    assert TrainingOptions.make(**values).model_dump(include=set(values)) == values
+
+
+_GROUPS = "model|jobs|gallery|retrain|feedback|sketches"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "docs/background.md",
+        "docs/data.md",
+        "docs/deployment.md",
+        "docs/ingest.md",
+        "docs/no_match.md",
+        "docs/retraining.md",
+        "docs/training.md",
+    ],
+)
+def test_the_pages_name_only_commands_and_options_that_exist(page: str) -> None:
+    text = (ROOT / page).read_text()
     environment = {**os.environ, "COLUMNS": "400", "TERM": "dumb"}
-    for command in sorted(set(re.findall(r"^sbka (model \w+|\w+)", text, re.MULTILINE))):
+    found = sorted(set(re.findall(rf"^sbka ((?:{_GROUPS}) \w+|\w+)", text, re.MULTILINE)))
+    for command in found:
         shown = subprocess.run(
             [sys.executable, "-m", "sbka_milvus", *command.split(), "--help"],
             cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, env=environment,
         )  # fmt: skip
         assert shown.returncode == 0, f"sbka {command}: {shown.stderr}"
-        for line in re.findall(rf"^sbka {command} (.*)$", text, re.MULTILINE):
+        for line in re.findall(rf"^sbka {command}\b([^#\n]*)", text, re.MULTILINE):
             for option in re.findall(r"(?<!\S)--?[a-z][\w-]*", line):
                 assert re.search(rf"(?<![\w-]){option}(?![\w-])", shown.stdout), f"sbka {command} has no {option}"

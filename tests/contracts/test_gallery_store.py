@@ -66,6 +66,17 @@ class TestVersions:
         assert store.versions("cats") == [info]
         assert store.count(info) == 0
 
+    def test_a_version_says_what_its_vectors_were_lifted_by(self, store, small):
+        lifted = store.create_version("cats", "f", small.table, matching="0123abcd")
+        plain = store.create_version("cats", "f", small.table)
+
+        assert (lifted.matching, plain.matching) == ("0123abcd", "")
+        assert store.versions("cats") == [lifted, plain]
+        store.insert(lifted, small.rows)
+        store.promote(lifted)
+        assert store.served("cats") == lifted
+        assert len(store.search(lifted, small.probes(1), everything(lifted), 5)[0]) == 5
+
     def test_a_version_made_anew_under_an_old_number_is_another_one(self, store, small):
         old = store.create_version("cats", "f", small.table)
         store.drop_version(old)

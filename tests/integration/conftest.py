@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from sbka_milvus.cli import main
+from sbka_milvus.embeddings import Gallery
+from sbka_milvus.store import MilvusGalleryStore
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,19 @@ class Ran:
 
 
 Sbka = Callable[..., Ran]
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Gallery:
+    """An empty one, of the encoder that the tests of ingest make for themselves."""
+    return Gallery.create_or_open(tmp_path / "gallery", "grid-1")
+
+
+@pytest.fixture
+def store(gallery: Gallery) -> Iterator[MilvusGalleryStore]:
+    """The Milvus Lite in it."""
+    with MilvusGalleryStore(str(gallery.milvus_folder)) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -46,6 +61,19 @@ def sbka(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
         return Ran(code, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of the classifier ``timm:test_efficientnet`` of nine classes."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "classifier.safetensors"
+    save_file(timm.create_model("test_efficientnet", num_classes=9).state_dict(), path)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,7 @@ def test_search_as_json_explains_each_hit(sbka: Sbka, demo: Path, gallery: Path)
     assert [len(result["hits"]) for result in results] == [4, 4]
     for hit in results[0]["hits"]:
         fused = hit["cluster_weight"] * hit["cluster_score"] + (1 - hit["cluster_weight"]) * hit["member_score"]
+        fused -= hit["level"]
         assert hit["score"] == pytest.approx(fused, abs=1e-5)
         assert Path(hit["uri"]).is_file()
     assert [hit["rank"] for hit in results[0]["hits"]] == [1, 2, 3, 4]
@@ -150,6 +152,8 @@ def test_a_model_that_is_not_the_gallerys_is_refused_by_name(demo: Path, gallery
 def test_evaluate_agrees_with_and_without_a_gallery(sbka: Sbka, demo: Path, gallery: Path, tmp_path: Path) -> None:
     world = demo / "world"
     same = ("--sketches", world / "sketches", "--split", world / "split.json", "--json")
+    # In memory the form is always fused.
+    assert sbka("ingest", world / "photos" / "teapot", "-g", gallery, "--matching", "fused").code == 0
     through_milvus = sbka("evaluate", "--gallery", gallery, "--out", tmp_path / "report.json", *same).json()
     model = demo / "models" / "sbka"
     in_memory = sbka("evaluate", "--photos", world / "photos", "--model", model, *same).json()
@@ -298,3 +302,67 @@ def test_ctrl_c_keeps_what_is_done(demo: Path, tmp_path: Path) -> None:
     assert report["embed"]["unchanged"] >= 16
     assert report["embed"]["unchanged"] + report["embed"]["embedded"] == report["embed"]["found"] == 55 * 6
     assert report["index"]["photos"] == 55 * 6
+
+
+def test_a_manifest_is_taken_in_and_searches_are_filtered_by_it(sbka: Sbka, demo: Path, tmp_path: Path) -> None:
+    folder = demo / "world" / "photos"
+    photos = sorted(path for path in folder.rglob("*") if path.is_file())[:12]
+    names = [str(photo.relative_to(folder)) for photo in photos]
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped:
+        for photo, name in zip(photos, names, strict=True):
+            zipped.write(photo, name)
+    rows = [f"a.zip!/{name},{2010 + number}\n" for number, name in enumerate(names)]
+    (tmp_path / "m.csv").write_text("path,year\n" + "".join(rows) + "gone.jpg,1\n")
+    gallery = tmp_path / "gallery"
+    taken = sbka("ingest", tmp_path / "m.csv", "-g", gallery, "-m", demo / "models" / "sbka", "--strict")
+    assert taken.code == 3
+    assert f"quarantined {tmp_path}/gone.jpg does not exist; row 14 of" in taken.err
+
+    search = ("search", sketch_of(demo), "-g", gallery, "-k", "20")
+    hits = sbka(*search, "--where", "year >= 2018", "--json").json()[0]["hits"]
+    assert {hit["uri"] for hit in hits} == {f"{tmp_path}/a.zip!/{name}" for name in names[8:]}
+    table = sbka(*search, "--where", "year == 2010")
+    assert f"photos in {tmp_path}/a.zip!/" in table.out and photos[0].name in table.out
+    wrong = sbka(*search, "--where", "yaer > 1")
+    assert wrong.code == 1
+    assert "no column 'yaer'" in wrong.err and "did you mean 'year'" in wrong.err and "Traceback" not in wrong.err
+
+    (tmp_path / "m.csv").write_text("path,year\n" + "".join(rows).replace(",2010", ",2050"))
+    again = sbka("ingest", tmp_path / "m.csv", "-g", gallery)
+    assert "0 embedded" in again.out and "1 with new metadata" in again.out
+    assert len(sbka(*search, "--where", "year == 2050", "--json").json()[0]["hits"]) == 1
+
+
+def test_a_watched_folder_is_taken_in_until_ctrl_c(demo: Path, tmp_path: Path) -> None:
+    photos = sorted(path for path in (demo / "world" / "photos").rglob("*") if path.is_file())[:4]
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    shutil.copy(photos[0], inbox / "0.jpg")
+    command = [
+        sys.executable, "-m", "sbka_milvus", "ingest", str(inbox), "-g", str(tmp_path / "gallery"),
+        "-m", str(demo / "models" / "sbka"), "--watch", "--every", "0.2", "--settle", "0.2",
+    ]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        try:
+            assert "1 photos found: 1 embedded" in run.stdout.readline()
+            assert "version 1: 1 photos" in run.stdout.readline()
+            for number, photo in enumerate(photos[1:], 1):
+                shutil.copy(photo, inbox / f"{number}.jpg")
+            taken = []
+            while not taken or "4 photos in" not in taken[-1]:
+                taken.append(run.stdout.readline())
+                assert taken[-1], taken
+        finally:
+            run.send_signal(signal.SIGINT)
+            _, err = run.communicate(timeout=120)
+    assert run.returncode in (0, 130), err
+    assert "No longer watched" in err or run.returncode == 130
+    assert "Traceback" not in err
+
+
+def test_watching_goes_with_neither_workers_nor_strictness(sbka: Sbka, tmp_path: Path) -> None:
+    for option in ("--background", "--strict"):
+        ran = sbka("ingest", tmp_path, "-g", tmp_path / "g", "--watch", option)
+        assert ran.code == 1 and "--watch goes with neither" in ran.err
+    assert not (tmp_path / "g").exists()

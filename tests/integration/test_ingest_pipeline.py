@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,8 @@ from sbka_milvus.embeddings import Gallery, read_quarantine
 from sbka_milvus.embeddings.shards import list_shards
 from sbka_milvus.errors import InvalidValue, StoreError
 from sbka_milvus.images import load_photo
-from sbka_milvus.pipelines.embed import EmbedOptions, embed_photos
+from sbka_milvus.pipelines.embed import embed_photos
+from sbka_milvus.pipelines.encode_files import EmbedOptions
 from sbka_milvus.pipelines.index import IndexOptions
 from sbka_milvus.pipelines.ingest import IngestReport, ingest_photos
 from sbka_milvus.progress import SilentProgress
@@ -67,17 +68,6 @@ def photos(tmp_path: Path) -> Path:
     for number in range(30):
         draw(tmp_path / "photos" / f"{number:02d}.png", number)
     return tmp_path / "photos"
-
-
-@pytest.fixture
-def gallery(tmp_path: Path) -> Gallery:
-    return Gallery.create_or_open(tmp_path / "gallery", "grid-1")
-
-
-@pytest.fixture
-def store(gallery: Gallery) -> Iterator[MilvusGalleryStore]:
-    with MilvusGalleryStore(str(gallery.milvus_folder)) as opened:
-        yield opened
 
 
 Ingest = Callable[..., IngestReport]

@@ -16,7 +16,9 @@ from safetensors.torch import load_file, save_file
 from sbka_milvus.encoders.backbones import BuildRequest, BuiltBackbone, build_backbone
 from sbka_milvus.encoders.bundle import load_bundle
 from sbka_milvus.encoders.encoder import BundleEncoder
+from sbka_milvus.encoders.precision import FP32
 from sbka_milvus.encoders.spec import BackboneSpec
+from sbka_milvus.images import Split
 from sbka_milvus.pipelines.import_model import import_model
 from sbka_milvus.pipelines.train import TrainRequest, train_model
 from sbka_milvus.progress import SilentProgress
@@ -90,7 +92,8 @@ def test_an_imported_clip_makes_the_same_vectors_when_it_is_loaded(weights: Path
         assert first.shape == (1, 32)
 
 
-def test_clip_is_trained_by_its_norms(built: BuiltBackbone, weights: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
     for kind in ("photos", "sketches"):
         for category, box in (("bar", (4, 20, 44, 28)), ("pole", (20, 4, 28, 44)), ("box", (8, 8, 40, 40))):
             (tmp_path / kind / category).mkdir(parents=True)
@@ -98,13 +101,17 @@ def test_clip_is_trained_by_its_norms(built: BuiltBackbone, weights: Path, tmp_p
                 image = Image.new("RGB", (48, 48), "white" if kind == "sketches" else (200, 90 + 50 * number, 60))
                 ImageDraw.Draw(image).rectangle(box, None if kind == "sketches" else "navy", "black", 2)
                 image.save(tmp_path / kind / category / f"{number}.png")
+    return tmp_path
+
+
+def test_clip_is_trained_by_its_norms(built: BuiltBackbone, weights: Path, world: Path) -> None:
     options = TrainingOptions(
         epochs=2, sketches_per_batch=6, photos_per_batch=6, validation_share=0.0, trainable="norm", learning_rate=0.01
     )
     request = TrainRequest(
-        tmp_path / "photos",
-        tmp_path / "sketches",
-        tmp_path / "model",
+        world / "photos",
+        world / "sketches",
+        world / "model",
         BuildRequest(SPEC, weights),
         options,
         device="cpu",
@@ -112,7 +119,7 @@ def test_clip_is_trained_by_its_norms(built: BuiltBackbone, weights: Path, tmp_p
     )
     report = train_model(request, SilentProgress())
     assert set(report.history.epochs[1].losses) == {"category", "alignment", "knowledge", "teacher_knowledge"}
-    bundle = load_bundle(tmp_path / "model")
+    bundle = load_bundle(world / "model")
     assert bundle.manifest.backbone == f"open_clip:{MODEL}"
     assert bundle.manifest.classes == ("bar", "box", "pole")
     before, after = built.backbone.net.state_dict(), bundle.backbone.net.state_dict()
@@ -121,3 +128,47 @@ def test_clip_is_trained_by_its_norms(built: BuiltBackbone, weights: Path, tmp_p
     assert all("ln_" in name for name in changed)
     vectors = BundleEncoder(bundle, device="cpu").encode_photos([Image.new("RGB", (48, 48), "red")])
     assert vectors.shape == (1, 32)
+
+
+@pytest.mark.parametrize("trainable", ["adapters", "prompts"])
+def test_clip_is_trained_by_what_is_added_over_one_s_own_names(trainable: str, weights: Path, world: Path) -> None:
+    """With names of one's own the text tower reads a few sentences; the unseen one among them is left out."""
+    (world / "names.txt").write_text("bar\npole\nbox\nshoe box\nmoon\n")
+    options = TrainingOptions(
+        epochs=2, sketches_per_batch=6, photos_per_batch=6, validation_share=0.0, learning_rate=0.01,
+        trainable=trainable, adapter_width=4, prompt_count=3, ema_decay=0.5, teacher_scope="adapters",
+    )  # fmt: skip
+    request = TrainRequest(
+        world / "photos",
+        world / "sketches",
+        world / "model",
+        BuildRequest(SPEC, weights),
+        options,
+        Split("toy", (), ("moon",)),
+        knowledge_names=world / "names.txt",
+        device="cpu",
+        precision="bf16",
+    )
+    report = train_model(request, SilentProgress())
+    assert "1 class names are of unseen categories and were left out: moon." in report.notes
+    assert set(report.history.epochs[1].losses) == {"category", "alignment", "knowledge", "teacher_knowledge"}
+    bundle = load_bundle(world / "model")
+    assert bundle.manifest.options == {trainable: {"adapters": 4, "prompts": 3}[trainable]}
+    assert bundle.fingerprint == report.bundle.fingerprint
+    vectors = [
+        BundleEncoder(one, device="cpu", precision=FP32).encode_photos([Image.new("RGB", (48, 48), "red")])
+        for one in (bundle, report.bundle)
+    ]
+    assert np.array_equal(*vectors)
+    start = load_file(weights)
+    for name, value in bundle.backbone.net.state_dict().items():
+        known = start.get("visual." + name.replace(".mlp.mlp.", ".mlp.").replace("transformer.inner.", "transformer."))
+        if known is None:
+            assert any(word in name for word in ("adapter", "tokens", "share")), name
+        elif "ln_" not in name:
+            assert torch.equal(value, known), f"{name} is as it was pre-trained"
+    added = [
+        value for name, value in bundle.backbone.net.state_dict().items() if "up.weight" in name or "share" in name
+    ]
+    assert added
+    assert all((value != {"adapters": 0.0, "prompts": 1e-3}[trainable]).any() for value in added)

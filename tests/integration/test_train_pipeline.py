@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from sbka_milvus.encoders.backbones import BuildRequest
 from sbka_milvus.encoders.bundle import load_bundle
 from sbka_milvus.encoders.encoder import BundleEncoder
 from sbka_milvus.encoders.spec import BackboneSpec
+from sbka_milvus.encoders.statistics import STATISTICS_FILE, read_statistics
 from sbka_milvus.errors import BackboneError, BundleError, DatasetError, SbkaError, SettingsError, TrainingError
 from sbka_milvus.images import Split, list_images, load_photo, load_sketch
 from sbka_milvus.pipelines.import_model import import_model
@@ -26,12 +27,18 @@ from sbka_milvus.pipelines.train import TrainReport, TrainRequest, train_model
 from sbka_milvus.progress import SilentProgress
 from sbka_milvus.training.options import TrainingOptions
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SEEN = ("bar", "box", "cross", "disc", "pole", "ring")
 UNSEEN = ("moon", "star")
 SPLIT = Split("toy", SEEN, UNSEEN)
 NET = BackboneSpec("timm", "test_efficientnet")
 OPTIONS: dict[str, Any] = {"epochs": 2, "sketches_per_batch": 8, "photos_per_batch": 8, "validation_share": 0.3}
 CLASSES = 9
+FEW = (
+    "6 trained categories are too few to learn from when a search has no good match. "
+    "Searches will not tell; 8 are enough."
+)
 
 
 class Listening(SilentProgress):
@@ -40,14 +47,6 @@ class Listening(SilentProgress):
 
     def say(self, message: str) -> None:
         self.said.append(message)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def draw(category: str, number: int, *, photo: bool) -> Image.Image:
@@ -83,15 +82,6 @@ def world(tmp_path: Path) -> Path:
                 else:
                     path.write_bytes(b"no picture")
     return tmp_path
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A classifier with random weights."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "classifier.safetensors"
-    save_file(timm.create_model(NET.model, num_classes=CLASSES).state_dict(), path)
-    return path
 
 
 @pytest.fixture
@@ -194,18 +184,76 @@ def test_one_seed_gives_one_model(request_for: Callable[..., TrainRequest], worl
     assert len({first, fingerprint(2), fingerprint(1, "one_way"), fingerprint(1, "ce")}) == 4
 
 
+def test_a_model_knows_the_sketches_and_photos_that_it_was_trained_on(
+    request_for: Callable[..., TrainRequest], world: Path
+) -> None:
+    options = {"epochs": 1, "validation_share": 0.34}
+    bundle = train(request_for(options=options)).bundle
+    assert bundle.path is not None
+    known = read_statistics(bundle.path)
+    assert known is not None
+    assert known.confidence is None
+    trained = set(bundle.manifest.classes)
+    assert len(trained) == 4
+    encoder = BundleEncoder(load_bundle(bundle.path), device="cpu")
+    for kind, vectors in (("sketches", known.sketches), ("photos", known.photos)):
+        load = load_sketch if kind == "sketches" else load_photo
+        images = [image for image in list_images(world / kind) if image.category in trained]
+        pictures = [
+            load(image.path, **({"size": encoder.input_size} if kind == "sketches" else {})) for image in images
+        ]
+        encode = encoder.encode_sketches if kind == "sketches" else encoder.encode_photos
+        np.testing.assert_allclose(
+            np.sort(vectors @ vectors.mean(axis=0)), np.sort(encode(pictures) @ vectors.mean(axis=0)), atol=1e-4
+        )
+    again = train(request_for(out=world / "again", options=options)).bundle
+    assert again.path is not None
+    assert (again.path / STATISTICS_FILE).read_bytes() == (bundle.path / STATISTICS_FILE).read_bytes()
+
+
 def test_an_affinity_file_is_used_and_its_gaps_are_told(request_for: Callable[..., TrainRequest], world: Path) -> None:
     path = world / "affinity.npz"
     np.savez(path, categories=np.array(SEEN[1:]), affinity=np.eye(len(SEEN) - 1, CLASSES))
     options = {"epochs": 1, "affinity_weight": 5.0, "validation_share": 0.0}
     plain = train(request_for(options=options))
     biased = train(request_for(options=options, affinity=path))
-    assert plain.notes == ()
-    assert biased.notes == ("The affinity file knows nothing of 1 categories: bar.",)
+    assert plain.notes == (FEW,)
+    assert biased.notes == ("The affinity file knows nothing of 1 categories: bar.", FEW)
     assert plain.history.epochs[0].losses["knowledge"] != biased.history.epochs[0].losses["knowledge"]
     np.savez(path, categories=np.array(SEEN), affinity=np.zeros((len(SEEN), 1000)))
     with pytest.raises(DatasetError, match=r"\(6, 9\) is needed"):
         train(request_for(affinity=path))
+
+
+def test_word_vectors_soften_the_target_and_their_gaps_are_told(
+    request_for: Callable[..., TrainRequest], world: Path
+) -> None:
+    path = world / "words.npz"
+    np.savez(path, names=np.array(SEEN[1:]), vecs=np.random.default_rng(0).normal(size=(len(SEEN) - 1, 5)))
+    options = {"epochs": 1, "mode": "ce", "validation_share": 0.0}
+    weighted = {**options, "semantics_weight": 0.3}
+    plain = train(request_for(options=options, semantics=path))
+    softened = train(request_for(options=weighted, semantics=path))
+    assert plain.notes == (FEW,)
+    assert softened.notes == ("The file of word vectors knows nothing of 1 categories: bar.", FEW)
+    assert plain.history.epochs[0].losses["category"] != softened.history.epochs[0].losses["category"]
+    with pytest.raises(TrainingError, match="needs word vectors") as caught:
+        train(request_for(options=weighted, photos=world / "nowhere"))
+    assert "--semantics" in caught.value.remedy
+
+
+def test_a_recipe_makes_a_bundle_like_any_other(request_for: Callable[..., TrainRequest], world: Path) -> None:
+    recipe = {
+        "head": "cosine", "schedule": "cosine", "optimiser": "adamw", "ema_decay": 0.5, "balanced": 2,
+        "contrastive_weight": 0.5, "accumulate": 2, "label_smoothing": 0.1, "validation_share": 0.4,
+    }  # fmt: skip
+    report = train(request_for(options=recipe))
+    assert "contrast" in report.history.epochs[0].losses
+    bundle = load_bundle(world / "model")
+    assert bundle.fingerprint == report.bundle.fingerprint
+    assert {name: bundle.manifest.training["options"][name] for name in recipe} == recipe
+    with pytest.raises(TrainingError, match="needs 8 categories"):
+        train(request_for(options={"balanced": 8}))
 
 
 def test_a_category_without_sketches_is_an_error(request_for: Callable[..., TrainRequest], world: Path) -> None:

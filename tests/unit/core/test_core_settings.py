@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from sbka_milvus.errors import SettingsError
 from sbka_milvus.settings import Settings, load_settings
@@ -25,7 +26,7 @@ def test_defaults():
     assert settings.device == "auto"
     assert (settings.search.k, settings.search.n_probe, settings.search.cluster_weight) == (10, 16, 0.8)
     assert settings.milvus.uri == ""
-    assert settings.ingest.n_clusters == 0
+    assert (settings.ingest.n_clusters, settings.ingest.matching) == (0, "auto")
 
 
 def test_the_environment_is_read_with_nested_names(monkeypatch: pytest.MonkeyPatch):
@@ -49,6 +50,15 @@ def test_env_files_are_read_and_the_environment_wins(folder: Path, monkeypatch: 
     assert settings.search.k == 4
     assert settings.ingest.batch_size == 8
     assert settings.backbone == "timm:vit ü"
+
+
+def test_a_form_of_matching_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SBKA_INGEST__MATCHING", "linear")
+    assert load_settings().ingest.matching == "linear"
+    load_settings.cache_clear()
+    monkeypatch.setenv("SBKA_INGEST__MATCHING", "best")
+    with pytest.raises(SettingsError, match=r"SBKA_INGEST__MATCHING cannot be 'best'.*'fused'"):
+        load_settings()
 
 
 def test_they_are_read_once(monkeypatch: pytest.MonkeyPatch):
@@ -119,7 +129,8 @@ def test_the_token_is_never_shown(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_every_setting_is_described():
-    groups = [Settings, *(type(getattr(Settings(), name)) for name in ("milvus", "search", "ingest"))]
-    for group in groups:
+    nested = {name for name in Settings.model_fields if isinstance(getattr(Settings(), name), BaseModel)}
+    assert nested == {"milvus", "search", "ingest", "training", "broker", "worker"}
+    for group in [Settings, *(type(getattr(Settings(), name)) for name in nested)]:
         for name, field in group.model_fields.items():
-            assert field.description or name in ("milvus", "search", "ingest"), f"{group.__name__}.{name}"
+            assert field.description or (group is Settings and name in nested), f"{group.__name__}.{name}"

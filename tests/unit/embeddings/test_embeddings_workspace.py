@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from sbka_milvus.store import require_gallery_name
 
 
 def manifest(root: Path, **changes: object) -> None:
-    content = {"format_version": 1, "name": "cats", "fingerprint": "model-1", **changes}
+    content = {"format_version": 2, "name": "cats", "fingerprint": "model-1", **changes}
     root.mkdir(exist_ok=True)
     (root / "gallery.json").write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
 
@@ -89,10 +90,10 @@ class TestOpen:
         with pytest.raises(GalleryError, match=rf"damaged: '{missing}'"):
             Gallery.open(tmp_path)
 
-    @pytest.mark.parametrize("version", [0, 2, "1"])
+    @pytest.mark.parametrize("version", [0, 3, "2"])
     def test_another_version_asks_for_an_upgrade(self, tmp_path, version):
         manifest(tmp_path, format_version=version)
-        with pytest.raises(GalleryError, match=rf"format {version}; this version reads 1.*Upgrade"):
+        with pytest.raises(GalleryError, match=rf"format {version}; this version reads 2.*Upgrade"):
             Gallery.open(tmp_path)
 
     def test_other_keys_are_passed_over(self, tmp_path):
@@ -103,9 +104,81 @@ class TestOpen:
 def test_everything_of_a_gallery_lies_in_its_folder(tmp_path):
     gallery = Gallery(tmp_path, "cats", "model-1")
     assert gallery.model_folder == tmp_path / "models" / "model-1"
-    parts = [gallery.shard_folder, gallery.quarantine_file, gallery.index_file, gallery.milvus_folder]
+    assert gallery.shard_folder == tmp_path / "shards" / "model-1"
+    parts = [gallery.quarantine_file, gallery.index_file, gallery.milvus_folder, gallery.version_folder]
+    parts.append(gallery.lock_file)
     assert all(part.parent == tmp_path for part in parts)
-    assert len({*parts, gallery.model_folder, tmp_path / "gallery.json"}) == 6
+    assert len({*parts, gallery.shard_folder, gallery.model_folder, tmp_path / "gallery.json"}) == 8
+
+
+def test_another_model_sees_the_same_gallery_with_its_own_shards_and_bundle(tmp_path):
+    gallery = Gallery.create_or_open(tmp_path / "g", "model-1", "cats")
+    other = gallery.for_model("model-2")
+    assert (other.root, other.name, other.fingerprint) == (gallery.root, "cats", "model-2")
+    assert other.shard_folder != gallery.shard_folder
+    assert other.model_folder != gallery.model_folder
+    assert Gallery.open(gallery.root) == gallery, "nothing is written until it is saved"
+    other.save()
+    assert Gallery.open(gallery.root) == other
+
+
+class TestFirstFormat:
+    """Galleries of the first format had their shards in one folder."""
+
+    SHARDS = ("photos-000001-00000001.parquet", "photos-000002-00000002.parquet", "photos-000003-00000003.parquet")
+
+    @pytest.fixture
+    def old(self, tmp_path):
+        manifest(tmp_path, format_version=1)
+        (tmp_path / "shards").mkdir()
+        for name in self.SHARDS:
+            (tmp_path / "shards" / name).write_text(f"vectors of {name}")
+        return tmp_path
+
+    def is_new(self, root: Path) -> None:
+        gallery = Gallery.open(root)
+        assert gallery == Gallery(root, "cats", "model-1")
+        assert sorted(path.name for path in gallery.shard_folder.iterdir()) == list(self.SHARDS)
+        for name in self.SHARDS:
+            assert (gallery.shard_folder / name).read_text() == f"vectors of {name}"
+        assert [path.name for path in (root / "shards").iterdir()] == ["model-1"]
+        assert json.loads((root / "gallery.json").read_text())["format_version"] == 2
+
+    def test_opening_one_sorts_its_shards_below_their_model(self, old):
+        self.is_new(old)
+        self.is_new(old)
+
+    @pytest.mark.parametrize("moved", range(4))
+    def test_one_that_was_killed_halfway_is_finished(self, old, moved):
+        (old / "shards" / "model-1").mkdir()
+        for name in self.SHARDS[:moved]:
+            (old / "shards" / name).rename(old / "shards" / "model-1" / name)
+        self.is_new(old)
+
+    def test_one_without_shards_is_opened(self, tmp_path):
+        manifest(tmp_path, format_version=1)
+        assert Gallery.open(tmp_path).fingerprint == "model-1"
+        assert json.loads((tmp_path / "gallery.json").read_text())["format_version"] == 2
+
+    def test_two_that_open_it_at_once_lose_nothing(self, old):
+        with ThreadPoolExecutor(8) as pool:
+            opened = list(pool.map(lambda _: Gallery.open(old), range(8)))
+        assert set(opened) == {Gallery(old, "cats", "model-1")}
+        self.is_new(old)
+
+    def test_a_place_in_the_way_is_a_typed_error_and_loses_nothing(self, old):
+        (old / "shards" / "model-1").write_text("a file")
+        with pytest.raises(OutputError, match=f"{old} is of an earlier format.*nothing is lost"):
+            Gallery.open(old)
+        (old / "shards" / "model-1").unlink()
+        self.is_new(old)
+
+    @pytest.mark.parametrize("fingerprint", ["", ".", "..", "a/b"])
+    def test_a_fingerprint_that_is_no_folder_is_damage(self, old, fingerprint):
+        manifest(old, format_version=1, fingerprint=fingerprint)
+        with pytest.raises(GalleryError, match="damaged"):
+            Gallery.open(old)
+        assert sorted(path.name for path in (old / "shards").iterdir()) == list(self.SHARDS)
 
 
 class TestName:

@@ -53,3 +53,20 @@ def test_the_background_class_of_tensorflow_is_left_out(classes: int, first: int
     assert head.n_classes == 1000
     assert torch.equal(head.weight, layer.weight[first:])
     assert torch.equal(head.bias, layer.bias[first:])
+
+
+def test_heads_know_the_same_where_number_and_names_agree() -> None:
+    def head(classes: int, *names: str) -> KnowledgeHead:
+        return KnowledgeHead(torch.ones(classes, 2), names=names)
+
+    assert head(2, "a", "b").knows_the_same(head(2, "a", "b"))
+    assert head(2, "a", "b").knows_the_same(head(2)), "a classifier does not tell its names"
+    assert not head(2, "a", "b").knows_the_same(head(2, "b", "a"))
+    assert not head(2).knows_the_same(head(3))
+
+
+def test_an_untrained_head_is_over_the_same_classes_for_other_features() -> None:
+    head = KnowledgeHead.untrained(KnowledgeHead(torch.ones(3, 4), scale=9.0, names=("a", "b", "c")), 5)
+    assert head.weight.shape == (3, 5)
+    assert (head.names, head.scale) == (("a", "b", "c"), 0.0)
+    assert len(set(head.weight.flatten().tolist())) == 15

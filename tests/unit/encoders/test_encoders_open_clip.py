@@ -133,3 +133,28 @@ def test_an_unknown_option_is_refused(clip_spec: BackboneSpec) -> None:
     with pytest.raises(BackboneError, match="open_clip cannot build") as caught:
         build(clip_spec, options={"colour": "red"})
     assert "options" in caught.value.remedy
+
+
+def test_a_knowledge_head_of_one_s_own_names(clip_spec: BackboneSpec, clip_weights: Path) -> None:
+    names = ("tabby cat", "espresso")
+    request = BuildRequest(clip_spec, clip_weights)
+    head = build_backbone(request, with_knowledge=True, names=names).knowledge
+    assert head is not None
+    assert head.names == names
+    assert head.scale == pytest.approx(load_file(clip_weights)["logit_scale"].exp().item())
+    whole = open_clip.create_model(clip_spec.model, load_weights=False)
+    whole.load_state_dict(load_file(clip_weights))
+    tokenise = open_clip.get_tokenizer(clip_spec.model)
+    for number, name in enumerate(names):
+        sentences = [template(name) for template in open_clip.SIMPLE_IMAGENET_TEMPLATES]
+        assert any(name in sentence for sentence in sentences)
+        with torch.inference_mode():
+            mean = whole.eval().encode_text(tokenise(sentences), normalize=True).mean(dim=0)
+        assert torch.allclose(head.weight[number], mean / mean.norm(), atol=1e-5), name
+
+
+def test_names_are_read_by_a_text_tower_alone(clip_spec: BackboneSpec) -> None:
+    names = ("cat", "dog")
+    timm_request = BuildRequest(BackboneSpec("timm", "test_resnet"), pretrained=False)
+    assert build_backbone(timm_request, with_knowledge=True, names=names).knowledge is None
+    assert build_backbone(BuildRequest(clip_spec, pretrained=False), with_knowledge=True, names=names).knowledge is None

@@ -1,5 +1,3 @@
-from itertools import combinations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,10 +8,9 @@ from sklearn.metrics import average_precision_score
 from sbka_milvus.errors import InvalidValue
 from sbka_milvus.evaluation import (
     average_precision,
-    expected_random_average_precision,
-    expected_random_precision_at_k,
     mean_average_precision,
     precision_at_k,
+    rank_average_precision,
 )
 
 BY_HAND = [
@@ -123,41 +120,47 @@ def test_cut_off_average_precision_agrees_with_the_definition(relevant, unfound,
         assert 0.0 <= ap <= 1.0
 
 
-@pytest.mark.parametrize("n_gallery", [1, 2, 5, 7])
-@pytest.mark.parametrize("k", [None, 1, 3, 9])
-def test_chance_is_the_mean_over_every_ranking_there_is(n_gallery, k):
-    for n_relevant in range(1, n_gallery + 1):
-        places = list(combinations(range(n_gallery), n_relevant))
-        rankings = np.zeros((len(places), n_gallery), dtype=bool)
-        for ranking, place in zip(rankings, places, strict=True):
-            ranking[list(place)] = True
-        expected = expected_random_average_precision(n_relevant, n_gallery, k)
-        assert float(expected) == pytest.approx(average_precision(rankings, k=k).mean())
-        if k is not None:
-            at_k = expected_random_precision_at_k(n_relevant, n_gallery, k)
-            assert float(at_k) == pytest.approx(precision_at_k(rankings, k).mean())
+def test_interpolation_takes_the_best_precision_that_is_still_to_come():
+    # Hits at 2, 3 and 8: 1/2, 2/3, 3/8; from the first on the best is 2/3.
+    relevant = matrix([0, 1, 1, 0, 0, 0, 0, 1])
+    assert average_precision(relevant, interpolated=True) == pytest.approx([(2 / 3 + 2 / 3 + 3 / 8) / 3])
+    # Cut at 2, what comes later lifts nothing.
+    assert average_precision(relevant, k=2, interpolated=True) == pytest.approx([1 / 2 / 2])
 
 
-def test_chance_agrees_with_a_simulation_of_the_benchmark_of_625_photos():
-    rng = np.random.default_rng(7)
-    ranking = np.zeros((2000, 625), dtype=bool)
-    ranking[:, :25] = True
-    simulated = average_precision(rng.permuted(ranking, axis=1))
-    expected = float(expected_random_average_precision(25, 625))
-    assert expected == pytest.approx(simulated.mean(), abs=4 * simulated.std() / np.sqrt(len(simulated)))
-    assert expected == pytest.approx(((625 - 7.0157) * 24 / 624 + 7.0157) / 625, rel=1e-5)
+def test_the_lenient_form_divides_by_the_hits_that_it_found():
+    relevant = matrix([1, 0, 1, 0, 1, 1], [0, 0, 0, 1, 1, 1])
+    assert average_precision(relevant, k=3, lenient=True) == pytest.approx([(1 + 2 / 3) / 2, 0.0])
+    assert average_precision(relevant, k=3) == pytest.approx([(1 + 2 / 3) / 3, 0.0])
+    with pytest.raises(InvalidValue, match="lenient average precision has no cut-off"):
+        average_precision(relevant, lenient=True)
 
 
-def test_chance_keeps_the_shape_of_the_counts():
-    counts = np.array([1, 2, 4])
-    assert expected_random_average_precision(counts, 4)[-1] == pytest.approx(1.0)
-    assert expected_random_precision_at_k(counts, 4, 2) == pytest.approx([0.25, 0.5, 1.0])
-    assert expected_random_precision_at_k(counts, 4, 8) == pytest.approx([0.125, 0.25, 0.5])
+def test_ranks_alone_give_the_same():
+    relevant = matrix([1, 0, 1, 0], [0, 0, 1, 1])
+    from_ranks = rank_average_precision(np.array([[1, 3], [3, 4]]), np.array([2, 2]))
+    assert from_ranks.tolist() == average_precision(relevant).tolist()
 
 
-@pytest.mark.parametrize("n_relevant", [0, 5, np.array([1, 0]), np.array([1.0])])
-def test_chance_refuses_counts_out_of_range(n_relevant):
-    with pytest.raises(InvalidValue, match="n_gallery, which is 4"):
-        expected_random_average_precision(n_relevant, 4)
-    with pytest.raises(InvalidValue, match="n_gallery, which is 4"):
-        expected_random_precision_at_k(n_relevant, 4, 1)
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=20)), st.integers(0, 5), st.integers(1, 25))
+def test_interpolation_and_lenience_never_lower_a_score(relevant, unfound, k):
+    relevant[:, 0] = True
+    counts = relevant.sum(axis=1) + unfound
+    strict = average_precision(relevant, counts, k)
+    assert (average_precision(relevant, counts, k, lenient=True) >= strict - 1e-12).all()
+    assert (average_precision(relevant, counts, k, interpolated=True) >= strict - 1e-12).all()
+    for lenient in (False, True):
+        best = average_precision(relevant, counts, k, interpolated=True, lenient=lenient)
+        assert ((best >= 0) & (best <= 1)).all()
+
+
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=12)), st.data())
+def test_moving_a_hit_up_never_lowers_a_score(relevant, data):
+    relevant[:, -1] = True
+    swap = data.draw(st.integers(0, relevant.shape[1] - 2))
+    better = relevant.copy()
+    better[:, [swap, -1]] = np.sort(better[:, [swap, -1]], axis=1)[:, ::-1]
+    for options in ({}, {"interpolated": True}, {"k": 3}, {"k": 3, "interpolated": True}):
+        assert (average_precision(better, **options) >= average_precision(relevant, **options) - 1e-12).all()

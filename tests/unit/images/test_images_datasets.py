@@ -67,7 +67,8 @@ def test_folders_that_do_not_fit_are_named(root: Path) -> None:
         (lambda: list_images(root), "empty has no images"),
         (lambda: list_images(root, ["cat", "dog"]), "No folder fits 'dog'"),
         (lambda: list_categories(root / "nowhere"), "nowhere does not exist"),
-        (lambda: list_categories(root / "index.txt"), "is a file"),
+        (lambda: list_categories(root / "cat" / "1.png"), "is a file"),
+        (lambda: list_categories(root / "index.txt"), "index.txt is read as a file list, and there is no cname_cid"),
         (lambda: list_categories(root / "cat" / "folder.png"), "has no category folders"),
         (lambda: list_categories("nul\0"), "cannot be listed"),
     ):

@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sbka_milvus.embeddings import Gallery
+from sbka_milvus.embeddings import Gallery, PhotoRecords
+from sbka_milvus.embeddings.shards import write_shard
+from sbka_milvus.encoders.manifest import MANIFEST_FILE, Manifest
+from sbka_milvus.encoders.statistics import ModelStatistics, write_statistics
 from sbka_milvus.images import DecodedPhoto
 from sbka_milvus.progress import Advance
 from sbka_milvus.types import FloatArray, normalise
@@ -73,6 +76,63 @@ class RecordingProgress:
         raise AssertionError(message)
 
 
+class Pictures:
+    """Vectors of photos and sketches of six kinds; photos lie on one side, sketches on another.
+
+    Args:
+        seed: of the kinds and sides.
+        dim: length of a vector.
+    """
+
+    n_kinds = 6
+
+    def __init__(self, seed: int = 0, dim: int = 16) -> None:
+        self._rng = np.random.default_rng(seed)
+        self.dim = dim
+        self._centres = self._rng.normal(size=(self.n_kinds, dim)) / 2
+        self._sides = self._rng.normal(size=(2, dim)) / 2
+
+    def photos(self, n: int) -> FloatArray:
+        return self._near(n, 0)
+
+    def sketches(self, n: int) -> FloatArray:
+        return self._near(n, 1)
+
+    def give_bundle(self, gallery: Gallery) -> None:
+        """A manifest, which is all that indexing reads of a bundle beside its statistics."""
+        manifest = Manifest(
+            name="none",
+            backbone="none",
+            preprocessing={},
+            dim=self.dim,
+            fingerprint=gallery.fingerprint,
+            weights_digest="",
+        )
+        gallery.model_folder.mkdir(parents=True, exist_ok=True)
+        (gallery.model_folder / MANIFEST_FILE).write_text(manifest.model_dump_json())
+
+    def teach(self, gallery: Gallery, n: int = 40) -> None:
+        """The gallery's model knows sketches from now on."""
+        self.give_bundle(gallery)
+        write_statistics(gallery.model_folder, ModelStatistics(self.sketches(n), self.photos(n)))
+
+    def add(self, gallery: Gallery, n: int, name: str = "p") -> FloatArray:
+        """A shard of photos in folders of their kinds, named in the order in which they are indexed."""
+        vectors = self.photos(n)
+        kinds = [f"/{name}/kind{number % self.n_kinds}/{number:04d}.jpg" for number in range(n)]
+        order = np.argsort(kinds)
+        numbers = np.arange(n, dtype=np.int64)
+        records = PhotoRecords(
+            tuple(kinds[row] for row in order), ("0",) * n, numbers, numbers, numbers, numbers, vectors[order]
+        )
+        write_shard(gallery.shard_folder, records, gallery.fingerprint)
+        return vectors[order]
+
+    def _near(self, n: int, side: int) -> FloatArray:
+        centres = self._centres[np.arange(n) % self.n_kinds]
+        return normalise(centres + self._sides[side] + self._rng.normal(size=centres.shape) / 4)
+
+
 def _draw(path: Path, seed: int, size: tuple[int, int] = (48, 32)) -> Path:
     cells = np.random.default_rng(seed).integers(0, 256, (GRID, GRID, 3), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,6 +157,16 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def gallery(tmp_path: Path) -> Gallery:
     return Gallery.create_or_open(tmp_path / "gallery", "grid-1", "cats")
+
+
+@pytest.fixture
+def pictures() -> Pictures:
+    return Pictures()
+
+
+@pytest.fixture(scope="session")
+def make_pictures() -> type[Pictures]:
+    return Pictures
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ from sbka_milvus.embeddings import QuarantinedFile, read_quarantine, write_quara
 from sbka_milvus.embeddings.shards import list_shards, read_embeddings, read_records
 from sbka_milvus.errors import EncoderMismatch, ImageError, OutputError
 from sbka_milvus.images import load_photo
-from sbka_milvus.pipelines.embed import EmbedOptions, embed_photos
+from sbka_milvus.pipelines.embed import embed_photos
+from sbka_milvus.pipelines.encode_files import EmbedOptions
 from sbka_milvus.types import Embeddings
 
 SMALL = EmbedOptions(batch_size=2, shard_size=100, decode_size=32)
@@ -236,6 +237,7 @@ class TestRefusals:
             embed_photos([tmp_path / "missing"], gallery, make_encoder(), SMALL, progress)
 
     def test_a_shard_that_cannot_be_written_is_an_output_error(self, photos, gallery, make_encoder, progress):
+        gallery.shard_folder.parent.mkdir()
         gallery.shard_folder.write_text("a file in its place")
         with pytest.raises(OutputError, match=r"shards.*cannot be written"):
             embed_photos([photos], gallery, make_encoder(), SMALL, progress)

@@ -11,23 +11,30 @@ import pytest
 from PIL import Image
 
 from sbka_milvus.clusters import fit_clusters
-from sbka_milvus.errors import DatasetError, EncoderMismatch, StoreError
-from sbka_milvus.evaluation import rank_one_to_many, rank_one_to_one
+from sbka_milvus.errors import DatasetError, EncoderMismatch, InvalidValue, StoreError
+from sbka_milvus.evaluation import EvaluationPlan, rank_one_to_many, rank_one_to_one
 from sbka_milvus.images import LabelledImage, Split
 from sbka_milvus.pipelines.evaluate import (
     EvaluateOptions,
-    Rankings,
     evaluate_gallery,
     evaluate_vectors,
-    make_report,
+    measure_rankings,
+    measure_vectors,
 )
+from sbka_milvus.pipelines.evaluate_report import make_report
 from sbka_milvus.pipelines.labelled import LabelledVectors, encode_images
+from sbka_milvus.pipelines.rankings import Rankings
 from sbka_milvus.protocols import GalleryStore
 from sbka_milvus.store import MAX_LIMIT, MemoryGalleryStore, MilvusGalleryStore
 from sbka_milvus.types import Clustering, ClusterTable, Embeddings, FloatArray, GalleryRows, normalise
 
 SPLIT = Split("tiny", seen=("dog",), unseen=("ant", "bee"))
-OPTIONS = EvaluateOptions("drawn", 64, ks=(1, 2))
+OPTIONS = EvaluateOptions("drawn", 64, plan=EvaluationPlan(ks=(1, 2)))
+
+
+def precisions(report) -> dict[str, float]:
+    """Mean AP of each category by the headline method."""
+    return {one.name: one.values["one-to-many"]["mAP@all"] for one in report.categories}
 
 
 def directions(*degrees: float) -> FloatArray:
@@ -71,7 +78,8 @@ class TestByHand:
         # Chance, with R = 2 of N = 4 and H_4 = 25/12: 1/4 (25/12 + 1/3 (4 - 25/12)) = 49/72.
         assert report.score("chance", "mAP@all") == pytest.approx(49 / 72)
         assert report.score("chance", "P@1") == 0.5
-        assert report.categories == {"ant": 1.0}
+        assert precisions(report) == {"ant": 1.0}
+        assert (report.categories[0].n_queries, report.categories[0].n_photos) == (1, 2)
         assert (report.n_queries, report.n_gallery, report.n_categories, report.n_clusters) == (1, 4, 1, 2)
         assert (report.data_set, report.split_name, report.split_digest) == ("drawn", "tiny", SPLIT.digest)
         assert (report.cluster_weight, report.fingerprint, report.notes) == (0.8, "grid-1", ())
@@ -91,14 +99,149 @@ class TestByHand:
         assert report.score("one-to-one", "mAP@all") == pytest.approx((5 / 6 + 1 / 2 + 5 / 6) / 3)
         # Each photo is a cluster of its own, so that both rankings are the same.
         assert report.score("one-to-many", "mAP@all") == report.score("one-to-one", "mAP@all")
-        assert report.categories == pytest.approx({"ant": 5 / 6, "bee": 2 / 3})
+        assert precisions(report) == pytest.approx({"ant": 5 / 6, "bee": 2 / 3})
         assert (report.n_queries, report.n_categories, report.n_clusters) == (3, 2, 4)
 
     def test_hand_made_rankings(self):
-        rankings = Rankings(np.array([[1, 0, 0]]), np.array([[0, 0, 1]]), 2)
-        report = make_report(rankings, {"ant": 0, "bee": 1}, SKETCHES, SPLIT, "grid-1", OPTIONS)
-        assert report.score("one-to-one", "mAP@all") == pytest.approx((1 / 2 + 2 / 3) / 2)
-        assert report.score("one-to-many", "mAP@all") == 1
+        rankings = Rankings({"mine": np.array([[2, 0, 1, 3]]), "yours": np.array([[1, 0, 3, 2]])}, 2)
+        report = make_report(measure_rankings(rankings, PHOTOS, SKETCHES, OPTIONS), SPLIT, "grid-1", OPTIONS)
+        assert report.score("mine", "mAP@all") == pytest.approx((1 / 2 + 2 / 3) / 2)
+        assert report.score("yours", "mAP@all") == 1
+        assert [row.method for row in report.rows] == ["chance", "mine", "yours"]
+        assert report.headline == "yours"
+
+
+class TestPlans:
+    def test_protocols_differ_as_they_must(self):
+        sketches = vectors(directions(0, 0, 90), ["ant", "bee", "bee"], "sketches")
+        found = {
+            name: evaluate_vectors(
+                PHOTOS, sketches, SPLIT, "grid-1",
+                replace(OPTIONS, n_clusters=4, plan=EvaluationPlan(name, ks=(3,), map_ks=(2,))),
+            )
+            for name in ("plain", "sake", "zse")
+        }  # fmt: skip
+        # From 0: ant, bee, ant, bee; from 90 the reverse. Interpolated APs: 5/6; 1/2; 5/6.
+        assert found["zse"].score("one-to-one", "mAP@all") == pytest.approx((5 / 6 + 1 / 2 + 5 / 6) / 3)
+        assert found["sake"].score("one-to-one", "mAP@all") == pytest.approx((5 / 6 + (1 / 2 + 5 / 6) / 2) / 2)
+        # Hits among the first 3: 2, 1, 2; over 3 or over min(3, 2 relevant).
+        assert found["plain"].score("one-to-one", "P@3") == pytest.approx(5 / 9)
+        assert found["zse"].score("one-to-one", "P@3") == pytest.approx(5 / 6)
+        assert found["sake"].score("one-to-one", "P@3") == pytest.approx((2 / 3 + 1 / 2) / 2)
+        for name, report in found.items():
+            assert report.protocol == name
+            # Strict: 1/2, 1/4, 1/2; lenient: 1, 1/2, 1.
+            strict, lenient = (report.score("one-to-one", f"mAP@2{form}") for form in ("", " lenient"))
+            assert lenient == pytest.approx(2 * strict)
+        assert any("drawn at random" in note for note in found["zse"].notes)
+        assert found["plain"].notes == ()
+
+    def test_doubles_count_once_beside_the_standard_figure(self):
+        photos = LabelledVectors(
+            directions(10, 10, 40, 20, 60),
+            ("ant", "ant", "ant", "bee", "bee"),
+            tuple(
+                map(Path, ("/EXTEND/ant/1.jpg", "/256/ant/1.jpg", "/256/ant/2.jpg", "/256/bee/1.jpg", "/256/bee/2.jpg"))
+            ),
+        )
+        options = replace(OPTIONS, n_clusters=5, plan=replace(OPTIONS.plan, deduplicate=True))
+        report = evaluate_vectors(photos, SKETCHES, SPLIT, "grid-1", options)
+        # ant, ant, bee, ant, bee: (1 + 1 + 3/4) / 3; without the double ant, bee, ant, bee: 5/6.
+        assert report.score("one-to-one", "mAP@all") == pytest.approx((1 + 1 + 3 / 4) / 3)
+        once = {row.method: row.values for row in report.deduplicated.rows}
+        assert once["one-to-one"]["mAP@all"] == pytest.approx(5 / 6)
+        assert once["one-to-one"]["P@2"] == 0.5
+        assert list(once) == ["chance", "one-to-one", "one-to-many"]
+        assert (report.n_gallery, report.deduplicated.n_gallery) == (5, 4)
+        assert report.notes == ("5 photos cannot be read now: by name alone it was told whether they are doubles.",)
+        assert evaluate_vectors(photos, SKETCHES, SPLIT, "grid-1", OPTIONS).deduplicated is None
+
+    def test_doubles_by_content_are_found_in_the_files(self, draw, tmp_path):
+        paths = [draw(tmp_path / "ant" / f"{number}.png", number % 3) for number in range(4)]
+        photos = LabelledVectors(directions(10, 20, 40, 60), ("ant",) * 4, tuple(paths))
+        options = replace(OPTIONS, plan=replace(OPTIONS.plan, deduplicate=True))
+        report = evaluate_vectors(photos, SKETCHES, SPLIT, "grid-1", options)
+        assert report.deduplicated.n_gallery == 3
+        assert report.notes == ()
+
+    def test_the_photo_that_was_drawn_is_looked_for(self):
+        sketches = LabelledVectors(directions(0), ("ant",), (Path("/sketches/ant/00001-2.png"),))
+        report = evaluate_vectors(PHOTOS, sketches, SPLIT, "grid-1", OPTIONS)
+        found = {row.method: row.values for row in report.drawn.rows}
+        # Photo 00001 of ant stands at 40 degrees: third of all, second of its category.
+        assert (report.drawn.n_queries, report.drawn.n_gallery) == (1, 4)
+        assert found["one-to-one"] == {"R@1": 0, "R@10": 1, "R@1 in category": 0, "R@10 in category": 1}
+        assert evaluate_vectors(PHOTOS, SKETCHES, SPLIT, "grid-1", OPTIONS).drawn is None
+
+    def test_seen_photos_in_the_gallery_are_told(self):
+        photos = vectors(directions(10, 40, 20, 5), ["ant", "ant", "dog", "cow"])
+        options = replace(OPTIONS, plan=replace(OPTIONS.plan, seen_share=0.5, seed=3))
+        report = evaluate_vectors(photos, SKETCHES, SPLIT, "grid-1", options)
+        assert (report.seen.share, report.seen.seed, report.seen.n_photos, report.seen.n_categories) == (0.5, 3, 2, 2)
+        assert report.notes[0].startswith("Generalised: 2 photos of 2 seen categories (50% of the seen photos, seed 3)")
+        assert report.score("one-to-one", "mAP@all") == pytest.approx((1 / 2 + 2 / 4) / 2)
+        with pytest.raises(DatasetError, match="holds no photo of a seen category"):
+            evaluate_vectors(PHOTOS, SKETCHES, SPLIT, "grid-1", options)
+
+    def test_examples_show_sketches_and_their_first_hits(self):
+        sketches = vectors(directions(0, 0, 90), ["ant", "bee", "bee"], "sketches")
+        report = evaluate_vectors(PHOTOS, sketches, SPLIT, "grid-1", replace(OPTIONS, n_clusters=4))
+        best = [one for one in report.examples if one.kind == "best"]
+        worst = [one for one in report.examples if one.kind == "worst"]
+        assert [one.sketch for one in best] == ["/sketches/ant/00000.jpg", "/sketches/bee/00002.jpg"]
+        assert [one.sketch for one in worst] == ["/sketches/bee/00001.jpg"]
+        assert worst[0].average_precision == pytest.approx(1 / 2)
+        assert [hit.right for hit in worst[0].hits] == [False, True, False, True]
+        assert best[0].hits[0].uri == "/photos/ant/00000.jpg"
+
+    def test_scores_of_single_queries_can_be_kept_to_compare_runs(self):
+        measured = measure_vectors(PHOTOS, SKETCHES, OPTIONS)
+        one, many = measured.standard.scores
+        assert (one.method, many.method) == ("one-to-one", "one-to-many")
+        assert one.values["mAP@all"].tolist() == pytest.approx([5 / 6])
+        assert measured.sketches == SKETCHES.paths
+
+
+class TestMethods:
+    def test_a_method_becomes_a_row_beside_the_built_in_ones(self):
+        def backwards(queries, gallery, clustering):
+            assert len(clustering.assignments) == len(gallery) == 4
+            return rank_one_to_one(queries, gallery)[:, ::-1]
+
+        report = evaluate_vectors(PHOTOS, SKETCHES, SPLIT, "grid-1", OPTIONS, {"backwards": backwards})
+        assert [row.method for row in report.rows] == ["chance", "one-to-one", "one-to-many", "backwards"]
+        # bee, ant, bee, ant.
+        assert report.score("backwards", "mAP@all") == pytest.approx((1 / 2 + 2 / 4) / 2)
+        assert {one.method for one in report.differences} == {"one-to-many", "backwards"}
+        assert {one.baseline for one in report.differences} == {"one-to-one"}
+        assert set(report.curves) == {"one-to-one", "one-to-many", "backwards"}
+        assert report.headline == "one-to-many"
+
+    def test_a_method_sees_all_queries_at_once_also_those_that_are_left_out(self):
+        seen = []
+
+        def spy(queries, gallery, clustering):
+            seen.append(queries.shape)
+            return rank_one_to_one(queries, gallery)
+
+        sketches = vectors(directions(0, 5), ["ant", "cat"], "sketches")
+        report = evaluate_vectors(PHOTOS, sketches, SPLIT, "grid-1", OPTIONS, {"spy": spy})
+        assert seen == [(2, 2)]
+        assert report.score("spy", "mAP@all") == report.score("one-to-one", "mAP@all")
+
+    @pytest.mark.parametrize(
+        ("name", "positions", "problem"),
+        [
+            ("one-to-many", np.arange(4)[None], "'one-to-many' is built in"),
+            ("chance", np.arange(4)[None], "'chance' is built in"),
+            ("mine", np.arange(4), r"'mine' gave int64 of shape \(4,\)"),
+            ("mine", np.arange(4.0)[None], "'mine' gave float64"),
+            ("mine", np.array([[0, 0, 1, 2]]), "'mine' holds a photo twice"),
+        ],
+    )
+    def test_methods_that_do_not_fit_are_refused_by_name(self, name, positions, problem):
+        with pytest.raises(InvalidValue, match=problem):
+            evaluate_vectors(PHOTOS, SKETCHES, SPLIT, "grid-1", OPTIONS, {name: lambda *_: positions})
 
 
 class TestNotes:
@@ -138,7 +281,7 @@ class TestNotes:
         serve(store, photos, BY_CATEGORY)
         split = Split("tiny", (), ("hot air balloon", "bee"))
         report = evaluate_gallery(store, "cats", sketches, split, make_encoder(), OPTIONS, progress)
-        assert report.categories == {"hot air balloon": 1.0}
+        assert precisions(report) == {"hot air balloon": 1.0}
         assert report.notes == ()
 
 
@@ -166,8 +309,14 @@ class TestGallery:
         for row, other in zip(searched.rows, straight.rows, strict=True):
             assert row.method == other.method
             assert row.values == pytest.approx(other.values, abs=1e-6)
-        assert searched.categories == pytest.approx(straight.categories, abs=1e-6)
-        assert replace(searched, rows=straight.rows, categories=straight.categories) == straight
+            for name, ends in row.intervals.items():
+                assert ends == pytest.approx(other.intervals[name], abs=1e-6)
+        assert precisions(searched) == pytest.approx(precisions(straight), abs=1e-6)
+        assert {one.sketch for one in searched.examples} == {one.sketch for one in straight.examples}
+        for example, twin in zip(searched.examples, straight.examples, strict=True):
+            assert [hit.uri for hit in example.hits] == [hit.uri for hit in twin.hits]
+        for field in ("n_queries", "n_gallery", "n_categories", "n_clusters", "split_digest", "notes", "seen", "drawn"):
+            assert getattr(searched, field) == getattr(straight, field)
 
     def test_a_gallery_above_the_limit_of_one_search_is_ranked_whole(self, make_encoder, progress):
         rng = np.random.default_rng(6)
@@ -180,10 +329,10 @@ class TestGallery:
         serve(store, photos, Clustering(table, assignments))
         report = evaluate_gallery(store, "cats", sketches, SPLIT, make_encoder(), OPTIONS, progress)
 
-        labels = np.arange(n) % 2
-        one = labels[rank_one_to_one(sketches.vectors, photos.vectors)]
-        many = labels[rank_one_to_many(sketches.vectors, photos.vectors, table.centroids, assignments, 0.8)]
-        expected = make_report(Rankings(one, many, 2), {"ant": 0, "bee": 1}, sketches, SPLIT, "grid-1", OPTIONS)
+        one = rank_one_to_one(sketches.vectors, photos.vectors)
+        many = rank_one_to_many(sketches.vectors, photos.vectors, table.centroids, assignments, 0.8)
+        measured = measure_rankings(Rankings({"one-to-one": one, "one-to-many": many}, 2), photos, sketches, OPTIONS)
+        expected = make_report(measured, SPLIT, "grid-1", OPTIONS)
         assert report.n_gallery == n
         for row, other in zip(report.rows, expected.rows, strict=True):
             assert row.values == pytest.approx(other.values, abs=1e-5)
@@ -199,8 +348,8 @@ class TestGallery:
         class ChangingStore(MemoryGalleryStore):
             searches = 0
 
-            def search(self, info, queries, cluster_ids, limit):
-                found = super().search(info, queries, cluster_ids, limit)
+            def search(self, info, queries, cluster_ids, limit, where=None):
+                found = super().search(info, queries, cluster_ids, limit, where)
                 self.searches += 1
                 if self.searches == 1 and change == "rebuilt":
                     serve(self, PHOTOS, BY_CATEGORY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from sbka_milvus.embeddings import PhotoRecords
+from sbka_milvus.embeddings.index_record import read_index_record
 from sbka_milvus.embeddings.shards import write_shard
 from sbka_milvus.errors import CollectionMissing, EncoderMismatch, GalleryError, StoreError, StoreUnavailable
 from sbka_milvus.pipelines.index import IndexOptions, build_index
@@ -132,13 +134,41 @@ class TestNoticing:
         build_index(filled, store, IndexOptions(), progress)
         return filled
 
-    @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"\xff"])
-    def test_a_crash_before_the_record_was_written_builds_anew(self, built, store, progress, content):
+    @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"\xff", b"{}"])
+    def test_a_version_whose_record_is_lost_is_built_anew(self, built, store, progress, content):
+        (record,) = built.version_folder.iterdir()
+        record.unlink()
+        if content is not None:
+            record.write_bytes(content)
+        assert build_index(built, store, IndexOptions(), progress).rebuilt
+        assert not build_index(built, store, IndexOptions(), progress).rebuilt
+
+    @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"\xff", b"{}"])
+    def test_what_says_which_version_is_served_is_written_again(self, built, store, progress, content):
+        before = read_index_record(built.index_file)
         built.index_file.unlink()
         if content is not None:
             built.index_file.write_bytes(content)
-        assert build_index(built, store, IndexOptions(), progress).rebuilt
         assert not build_index(built, store, IndexOptions(), progress).rebuilt
+        assert read_index_record(built.index_file) == before
+
+    def test_a_version_of_a_release_without_records_is_taken_over(self, built, store, progress):
+        (path,) = built.version_folder.iterdir()
+        before = json.loads(path.read_text())
+        path.unlink()
+        legacy = {"version": 1, "source": before["source"], "photos": 40}
+        built.index_file.write_text(json.dumps(legacy))
+        assert not build_index(built, store, IndexOptions(), progress).rebuilt
+        assert json.loads(path.read_text())["photos"] == 40
+
+    def test_a_version_of_such_a_release_that_lost_photos_is_not(self, built, store, progress):
+        (path,) = built.version_folder.iterdir()
+        before = json.loads(path.read_text())
+        path.unlink()
+        built.index_file.write_text(json.dumps({"version": 1, "source": before["source"], "photos": 40}))
+        info = store.served("cats")
+        store.delete(info, next(store.scan(info)).embeddings.ids[:3])
+        assert build_index(built, store, IndexOptions(), progress).rebuilt
 
     def test_a_version_that_was_rolled_back_to_is_built_anew(self, built, store, progress):
         first = store.served("cats")
@@ -236,7 +266,8 @@ class TestKeeping:
         first = store.served("cats")
         store.create_version("cats", "grid-1", store.clusters(first))
         build_index(filled, store, IndexOptions(seed=1), progress)
-        assert [info.version for info in store.versions("cats")] == [1, 3]
+        assert [store.count(info) for info in store.versions("cats")] == [40, 40]
+        assert store.versions("cats")[0] == first
 
     def test_other_galleries_are_left_alone(self, filled, store, progress):
         build_index(filled, store, IndexOptions(), progress)

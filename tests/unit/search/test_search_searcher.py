@@ -21,11 +21,13 @@ class CountingStore(MemoryGalleryStore):
         self.max_limit = max_limit
         self.asked: list[tuple[tuple[int, ...], int]] = []
 
-    def search(self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int) -> list[Candidates]:
+    def search(
+        self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int, where: str | None = None
+    ) -> list[Candidates]:
         if limit > self.max_limit:
             raise InvalidValue(f"The limit {limit} is above {self.max_limit}.")
         self.asked.append((tuple(cluster_ids.tolist()), limit))
-        return super().search(info, queries, cluster_ids, limit)
+        return super().search(info, queries, cluster_ids, limit, where)
 
     @property
     def limits(self) -> list[int]:

@@ -23,11 +23,13 @@ class BusyStore(MemoryGalleryStore):
         self.before_clusters: Callable[[], None] | None = None
         self.cluster_reads: list[VersionInfo] = []
 
-    def search(self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int) -> list[Candidates]:
+    def search(
+        self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int, where: str | None = None
+    ) -> list[Candidates]:
         if (act := self.before_search) is not None:
             self.before_search = None
             act()
-        return super().search(info, queries, cluster_ids, limit)
+        return super().search(info, queries, cluster_ids, limit, where)
 
     def clusters(self, info: VersionInfo) -> ClusterTable:
         if (act := self.before_clusters) is not None:
@@ -117,7 +119,9 @@ def test_a_version_that_is_dropped_before_its_clusters_are_read_is_passed_over(s
 class EmptiedStore(MemoryGalleryStore):
     """Names a version as served whose collections are gone."""
 
-    def search(self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int) -> list[Candidates]:
+    def search(
+        self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int, where: str | None = None
+    ) -> list[Candidates]:
         raise CollectionMissing("The photos are gone.")
 
 
@@ -156,3 +160,72 @@ def test_another_encoder_is_refused_with_both_fingerprints(store, make_world):
     searcher.require_encoder("model-2")
     with pytest.raises(EncoderMismatch):
         searcher.require_encoder("model-1")
+
+
+def test_results_name_the_model_of_their_version(store, make_world):
+    world = make_world(10, 2, 4)
+    world.serve(store, fingerprint="model-1")
+    searcher = GallerySearcher(store, "cats")
+    assert searcher.fingerprint == "model-1"
+    assert searcher.search(world.queries(1), 1, EVERYTHING)[0].fingerprint == "model-1"
+
+
+def test_a_query_of_another_encoder_is_refused_and_nothing_is_searched(store, make_world):
+    world = make_world(10, 2, 4)
+    world.serve(store, fingerprint="model-1")
+    searcher = GallerySearcher(store, "cats")
+    assert len(searcher.search(world.queries(1), 3, EVERYTHING, fingerprint="model-1")[0]) == 3
+
+    def fail() -> None:
+        raise AssertionError("it was searched")
+
+    store.before_search = fail
+    with pytest.raises(EncoderMismatch, match=r"model-1.*model-2"):
+        searcher.search(world.queries(1), 3, EVERYTHING, fingerprint="model-2")
+
+
+def test_a_switch_to_another_model_during_a_search_is_told_and_never_answered(store, make_world):
+    old, new = make_world(60, 5, 8), make_world(60, 5, 12, seed=1)
+    first = old.serve(store, fingerprint="model-1")
+    searcher = GallerySearcher(store, "cats")
+
+    def replace() -> None:
+        new.serve(store, fingerprint="model-2")
+        store.drop_version(first)
+
+    store.before_search = replace
+    with pytest.raises(EncoderMismatch, match=r"model-2.*model-1"):
+        searcher.search(old.queries(3), 10, EVERYTHING, fingerprint="model-1")
+    assert searcher.fingerprint == "model-2"
+    assert searcher.search(new.queries(1), 10, EVERYTHING, fingerprint="model-2")[0].version == 2
+
+
+class TestPinned:
+    """A searcher can be pinned to a version that nobody else sees yet."""
+
+    def test_it_searches_its_version_whatever_is_served(self, store, make_world):
+        old, new = make_world(60, 5, 8), make_world(80, 9, 12, seed=1, name="new")
+        first = old.serve(store, fingerprint="model-1")
+        second = new.insert(store, fingerprint="model-2")
+        for version, world in ((first, old), (second, new)):
+            searcher = GallerySearcher(store, "cats", version=version)
+            assert (searcher.fingerprint, searcher.n_clusters) == (version.fingerprint, len(world.table))
+            assert searcher.count() == len(world.embeddings)
+            query = world.queries(1)
+            result = searcher.search(query, 10, EVERYTHING)[0]
+            assert result.version == version.version
+            world.check(result, query[0], 10, 0.8, None)
+        store.promote(second)
+        assert GallerySearcher(store, "cats", version=first).search(old.queries(1), 1, EVERYTHING)[0].version == 1
+
+    def test_a_version_that_is_dropped_is_told_and_not_replaced(self, store, make_world):
+        old, new = make_world(60, 5, 8), make_world(60, 5, 8, seed=1)
+        first = old.serve(store)
+        searcher = GallerySearcher(store, "cats", version=first)
+        searcher.search(old.queries(1), 1, EVERYTHING)
+        new.serve(store)
+        store.drop_version(first)
+        with pytest.raises(CollectionMissing):
+            searcher.search(old.queries(1), 1, EVERYTHING)
+        with pytest.raises(CollectionMissing):
+            GallerySearcher(store, "cats", version=first).search(old.queries(1), 1, EVERYTHING)

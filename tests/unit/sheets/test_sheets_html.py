@@ -182,3 +182,13 @@ def test_tables_refuse_rows_that_do_not_fit_their_header():
         SheetTable(("a", "b"), (("x", 1), ("y",)))
     with pytest.raises(InvalidValue, match="no columns"):
         SheetTable((), ())
+
+
+def test_a_note_on_the_result_stands_under_the_sketch(tmp_path):
+    ground = Image.new("L", (8, 8), 255)
+    hits = (SheetHit(ground, "0.9", True),)
+    row = SheetRow(ground, "cat", hits, note="no good match <0.3>")
+    assert row.verdict() == "1 of 1 right, no good match <0.3>"
+    assert SheetRow(ground, "cat", (), note="no good match").verdict() == "no good match"
+    write_html([row], tmp_path / "page.html", title="t")
+    assert "<p>1 of 1 right, no good match &lt;0.3&gt;</p>" in (tmp_path / "page.html").read_text()

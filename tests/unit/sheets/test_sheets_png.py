@@ -118,3 +118,15 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "nowhere").write_text("a file, and no folder")
     with pytest.raises(OutputError, match=r"nowhere.sheet\.png cannot be written"):
         write_png([row(hit())], tmp_path / "nowhere" / "sheet.png", title="t")
+
+
+def test_a_note_is_written_into_the_sketchs_tile(tmp_path):
+    ground = Image.new("L", (64, 64), 255)
+    drawn = []
+    for note in ("", "no good match"):
+        path = tmp_path / f"sheet{len(note)}.png"
+        write_png([SheetRow(ground, "cat", (SheetHit(ground, "0.9"),), note=note)], path, title="t")
+        with Image.open(path) as sheet:
+            drawn.append(sheet.convert("RGB"))
+    assert drawn[0].size == drawn[1].size
+    assert ImageChops.difference(*drawn).getbbox() is not None

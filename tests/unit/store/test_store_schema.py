@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,9 +42,20 @@ def test_a_version_is_complete_when_it_says_so():
     assert not is_ours({}) and not is_complete({COMPLETE: "1"})
 
 
+def test_what_vectors_were_lifted_by_is_kept_in_a_format_that_earlier_releases_refuse():
+    lifted = replace(INFO, matching="0123abcd")
+    written = version_properties(lifted, PartitionLayout.one_each(2))
+    assert read_info("cats", 3, written) == lifted
+    assert (written["sbka.format"], properties()["sbka.format"]) == ("2", "1")
+    assert "sbka.matching" not in properties()
+    del written["sbka.matching"]
+    with pytest.raises(StoreError, match="damaged"):
+        read_info("cats", 3, written)
+
+
 def test_a_newer_format_asks_for_an_upgrade():
-    with pytest.raises(StoreError, match=r"'2'.*Upgrade"):
-        read_info("cats", 3, properties(**{"sbka.format": "2"}))
+    with pytest.raises(StoreError, match=r"'3'.*Upgrade"):
+        read_info("cats", 3, properties(**{"sbka.format": "3"}))
 
 
 @pytest.mark.parametrize("damage", [{"sbka.dim": "wide"}, {"sbka.n_clusters": ""}])

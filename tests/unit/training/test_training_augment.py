@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from sbka_milvus.training.augment import affine_matrices, augment
+from sbka_milvus.training.augment import affine_matrices, move
 
 IDENTITY = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 FLIP = torch.tensor([[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
@@ -15,6 +15,10 @@ FLIP = torch.tensor([[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def augment(pixels: torch.Tensor, share: float, chance: torch.Generator, *, white_ground: bool) -> torch.Tensor:
+    return move(pixels, affine_matrices(len(pixels), share, chance), white_ground=white_ground)
 
 
 def noise(count: int, size: int = 8) -> torch.Tensor:

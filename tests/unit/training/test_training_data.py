@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from sbka_milvus.encoders.preprocessing import Preprocessing
 from sbka_milvus.errors import DatasetError, ImageError
-from sbka_milvus.images import LabelledImage
+from sbka_milvus.images import LabelledImage, load_photo, load_sketch
 from sbka_milvus.progress import SilentProgress
 from sbka_milvus.training.data import PixelLoaders, PixelSet, TrainingData, hold_out, load_training_data
 
@@ -157,12 +158,42 @@ def test_a_category_of_which_nothing_can_be_read_is_an_error_wherever_it_falls(c
         load(only, sketches, reader)
 
 
-def test_loaders_cut_what_they_read() -> None:
-    def cut(image: Image.Image) -> NDArray[np.uint8]:
-        return np.asarray(image.resize((1, 1)))
+PREPARE = Preprocessing(16, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
-    loaders = PixelLoaders.from_images(
-        lambda path: Image.new("RGB", (3, 3), "red"), lambda path: Image.new("RGB", (3, 3), "white"), cut
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """A checkerboard of single pixels, which 16 pixels cannot show, beside a white strip that makes it wide."""
+    board = np.indices((32, 32)).sum(axis=0) % 2 * 255
+    path = tmp_path / "board.png"
+    Image.fromarray(np.hstack([np.full((32, 4), 255), board, np.full((32, 4), 255)]).astype(np.uint8)).save(path)
+    return path
+
+
+def test_of_the_student_s_size_loaders_read_as_the_model_will_serve(picture: Path) -> None:
+    loaders = PixelLoaders.of_sizes(PREPARE, 16, 16)
+    assert loaders.held_out is None, "all pictures are read alike"
+    assert np.array_equal(loaders.photo(picture), PREPARE.pixels(load_photo(picture, target_size=16)))
+    assert np.array_equal(loaders.sketch(picture), PREPARE.pixels(load_sketch(picture, size=16)))
+
+
+def test_of_a_larger_teacher_s_size_photos_keep_what_the_student_s_cannot_hold(picture: Path) -> None:
+    loaders = PixelLoaders.of_sizes(PREPARE, 32, 16)
+    small, large = PixelLoaders.of_sizes(PREPARE, 16, 16).photo(picture), loaders.photo(picture)
+    assert large.shape == (32, 32, 3)
+    assert np.array_equal(large[:, :, 0], np.indices((32, 32)).sum(axis=0) % 2 * 255), "the same centre is cut"
+    assert large.std() > 120
+    assert small[2:-2, 2:-2].std() < 5, "of the student's size it is grey"
+    assert loaders.sketch(picture).shape == (16, 16, 3)
+    assert loaders.held_out is not None
+    assert np.array_equal(loaders.held_out.photo(picture), small), "the epoch is chosen as the model will serve"
+
+
+def test_held_out_pictures_are_read_as_they_are_asked_to_be() -> None:
+    trained, measured = Reader(), Reader()
+    loaders = PixelLoaders(trained, trained, PixelLoaders(measured, measured))
+    data = load_training_data(
+        images("abcde"), images("abcde"), loaders, validation_share=0.4, seed=0, progress=SilentProgress()
     )
-    assert loaders.photo(Path("x")).tolist() == [[[255, 0, 0]]]
-    assert loaders.sketch(Path("x")).tolist() == [[[255, 255, 255]]]
+    assert {path[0] for path in trained.read} == set(data.classes)
+    assert {path[0] for path in measured.read} == set(data.validation_classes)

@@ -34,6 +34,7 @@ def test_it_is_plain_values_for_a_manifest() -> None:
         "teacher_learns": False,
         "validation_map": 0.5,
         "seconds": 2.0,
+        "teacher_learning_rate": None,
     }
 
 

@@ -72,11 +72,32 @@ def test_their_values(student: MakeStudent, teacher: MakeTeacher, batch: Batch) 
     assert mine["category"].item() == pytest.approx(functional.cross_entropy(seen, labels).item(), rel=1e-5)
     assert mine["alignment"].item() == 0
     bias = 0.5 * affinity[[3, 2, 1, 0, 3]]
-    known, taught = pupil(batch.photos).knowledge_logits, master(batch.photos)
+    known, taught = pupil(batch.photos).knowledge_logits, master.knowledge(master.features(batch.photos))
     expected = 2.0 * soft_cross_entropy(known, taught + bias)
     assert mine["knowledge"].item() == pytest.approx(expected.item(), rel=1e-5), "on photos alone"
     swapped = soft_cross_entropy(taught, known + bias)
     assert theirs["teacher_knowledge"].item() == pytest.approx(swapped.item(), rel=1e-5)
+
+
+def test_sketches_learn_what_the_teacher_says_of_photos_of_their_category(
+    student: MakeStudent, teacher: MakeTeacher, batch: Batch
+) -> None:
+    pupil, master = student(), teacher()
+    affinity = torch.rand(4, 6, generator=torch.Generator().manual_seed(1))
+    step = task(pupil, master, affinity, mode="one_way", sketch_knowledge_weight=3.0, affinity_weight=0.5)
+    mine, _ = step.losses(batch, teacher_learns=False)
+    said = functional.softmax(master.knowledge(master.features(batch.photos)) + 0.5 * affinity[[3, 2, 1, 0, 3]], -1)
+    # One photo each of the sketches' categories 0, 1 and 2: the fourth, the third and the second.
+    scores = functional.log_softmax(pupil(batch.sketches).knowledge_logits, -1)
+    expected = -3.0 * (said[[3, 2, 1]] * scores).sum(-1).mean()
+    assert mine["sketch_knowledge"].item() == pytest.approx(expected.item(), rel=1e-5)
+    mine["sketch_knowledge"].backward()
+    assert grown(pupil.backbone.parameters()) and not grown(master.parameters())
+
+
+def test_without_their_weight_there_are_no_lessons(student: MakeStudent, teacher: MakeTeacher) -> None:
+    assert task(student(), teacher(), mode="one_way").lessons is None
+    assert task(student(), None, mode="ce", sketch_knowledge_weight=1.0).lessons is None
 
 
 def test_alignment_is_weighted_and_drawn_anew(student: MakeStudent, batch: Batch) -> None:

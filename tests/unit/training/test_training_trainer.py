@@ -21,6 +21,7 @@ from sbka_milvus.encoders.spec import BackboneSpec
 from sbka_milvus.errors import TrainingError
 from sbka_milvus.progress import SilentProgress
 from sbka_milvus.training.data import TrainingData
+from sbka_milvus.training.distributed import Team
 from sbka_milvus.training.options import TrainingOptions
 from sbka_milvus.training.trainer import Trainer
 
@@ -56,7 +57,7 @@ class Watched(Trainer):
 
 
 def watched(student: SbkaStudent, teacher: SbkaTeacher | None, *figures: float | None, **options: Any) -> Watched:
-    trainer = Watched(student, teacher, None, TrainingOptions(**{**SMALL, **options}), device=CPU, precision=FP32)
+    trainer = Watched(student, teacher, None, TrainingOptions(**{**SMALL, **options}), team=Team(CPU), precision=FP32)
     trainer.figures = figures
     return trainer
 
@@ -207,7 +208,7 @@ def test_one_seed_gives_one_model(student: MakeStudent, teacher: MakeTeacher, to
 
 def test_a_fast_format_trains_too(student: MakeStudent, teacher: MakeTeacher, toy: MakeToy) -> None:
     pupil = student()
-    trainer = Trainer(pupil, teacher(), None, TrainingOptions(**SMALL, epochs=2), device=CPU, precision=BF16)
+    trainer = Trainer(pupil, teacher(), None, TrainingOptions(**SMALL, epochs=2), team=Team(CPU), precision=BF16)
     trainer.fit(toy(), SilentProgress())
     assert all(value.dtype != torch.bfloat16 for value in state(pupil).values())
 

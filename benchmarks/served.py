@@ -1,0 +1,100 @@
+"""Retrieval quality through Milvus, in both forms of matching, of trainings that the ladder kept.
+
+    python benchmarks/served.py --work LADDER            # writes benchmarks/results/served.json
+
+For each training: its model gets statistics from the pictures of seen categories, the unseen categories' photos are
+ingested into a fresh embedded Milvus gallery (once *fused*, once *linear*: see docs/search.md), which is searched with
+the unseen sketches by the ordinary search with all its defaults. K and the weight come from the photos alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ladder import cell, spread
+from recipes import NOTE, ROOT, RealData, data_folder
+
+from sbka_milvus.errors import SbkaError
+from sbka_milvus.factory import evaluate_gallery_folder, ingest_into, make_model_statistics
+from sbka_milvus.pipelines.index_form import MatchingForm
+from sbka_milvus.progress import SilentProgress
+from sbka_milvus.settings import IngestSettings, MilvusSettings, Settings
+
+FORMS: tuple[MatchingForm, ...] = ("fused", "linear")
+METHODS = ("one-to-one", "one-to-many")
+METRICS = ("mAP@all", "mAP@200", "P@10", "P@25")
+
+
+def main() -> None:
+    """Runs the benchmark and writes its report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=data_folder())
+    parser.add_argument("--work", type=Path, required=True, help="folder of the trainings")
+    parser.add_argument("--split", default="sketchy_ext_25")
+    parser.add_argument("--arm", default="one_way")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "served.json")
+    arguments = parser.parse_args()
+    models = sorted(path.parent for path in arguments.work.glob(f"{arguments.split}-{arguments.arm}-*/run.json"))
+    if not models:
+        sys.exit(f"There is no training of {arguments.arm} in {arguments.work}: see benchmarks/ladder_train.py.")
+    data = RealData(arguments.data, arguments.split)
+    try:
+        runs = [served(folder, data, arguments.data) for folder in models]
+    except SbkaError as error:
+        sys.exit(f"Error: {error}")
+    report: dict[str, Any] = {
+        "command": f"python benchmarks/served.py --work LADDER --split {arguments.split} --arm {arguments.arm}",
+        "data": {"pictures": "sketchy-mini", "note": NOTE},
+        "split": {"name": data.split.name, "digest": data.split.digest},
+        "arm": arguments.arm,
+        "summary": {
+            form: {
+                method: {metric: spread([run[form][method][metric] for run in runs]) for metric in METRICS}
+                for method in METHODS
+            }
+            for form in FORMS
+        },
+        "runs": runs,
+    }
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+    print("| form, method | " + " | ".join(METRICS) + " |\n" + "|---" * (len(METRICS) + 1) + "|")
+    for form in FORMS:
+        for method in METHODS:
+            row = report["summary"][form][method]
+            print(f"| {form}, {method} | " + " | ".join(cell(row[metric]) for metric in METRICS) + " |")
+
+
+def served(folder: Path, data: RealData, root: Path) -> dict[str, Any]:
+    """One training, through Milvus."""
+    run: dict[str, Any] = {"training": folder.name}
+    with tempfile.TemporaryDirectory() as temporary:
+        model = Path(temporary) / "model"
+        shutil.copytree(folder / "model", model)
+        split = root / "splits" / f"{data.split.name}.json"
+        plain = Settings(_env_file=None, milvus=MilvusSettings())  # type: ignore[call-arg]
+        make_model_statistics(model, data.photos, data.sketches, split, plain, SilentProgress())
+        for form in FORMS:
+            settings = plain.model_copy(update={"ingest": IngestSettings(matching=form)})
+            gallery = Path(temporary) / form
+            photos = [str(data.photos / name) for name in data.split.unseen]
+            report = ingest_into(photos, gallery, settings, SilentProgress(), model=model)
+            scores = evaluate_gallery_folder(gallery, data.sketches, data.split, settings, SilentProgress())
+            run[form] = {
+                "matching": report.index.matching,
+                "clusters": report.index.clusters,
+                "cluster_weight": scores.cluster_weight,
+                **{method: {metric: scores.score(method, metric) for metric in METRICS} for method in METHODS},
+            }
+            print(f"{folder.name} {form}: {json.dumps(run[form])}", file=sys.stderr, flush=True)
+    return run
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Records of the versions of a gallery: what each was built from, written before its first photo is sent.
+
+A version without a record, or with another number of photos than its record says, is one that was not finished.
+Beside the record of a version whose vectors were lifted lies what they were lifted by, written before the record.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sbka_milvus.errors import OutputError
+from sbka_milvus.files import replacing
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """What one version was built from, and what became of it.
+
+    Attributes:
+        version: its number in the store.
+        token: its name in the store: numbers may come again, tokens never do.
+        fingerprint: of the model that made its vectors.
+        photos: how many it must hold.
+        clusters: how many it has.
+        source: digest of the shards and options that it was built from.
+        created: ISO time, UTC.
+        options: those of the clustering.
+        gate: what the gate decided of it; none where it was not asked.
+        promoted: ISO time, UTC, at which it was last put into service; none where it never was.
+        rolled_back: ISO time, UTC, at which it was rolled back from; none where it was not, or serves again.
+        matching: ``form``, *fused* or *linear*, and what led to it; none where a release that knew one form wrote it.
+    """
+
+    version: int
+    token: str
+    fingerprint: str
+    photos: int
+    clusters: int
+    source: str
+    created: str
+    options: Mapping[str, Any]
+    gate: Mapping[str, Any] | None = None
+    promoted: str | None = None
+    rolled_back: str | None = None
+    matching: Mapping[str, Any] | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it was built and nothing has been decided of it: a candidate."""
+        return self.promoted is None and self.rolled_back is None and (self.gate is None or bool(self.gate["passed"]))
+
+
+def utc_now() -> str:
+    """ISO time, UTC, with microseconds, so that it sorts as text."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def write_version_record(folder: Path, record: VersionRecord) -> None:
+    """Writes or replaces a record.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    with replacing(_path(folder, record.token)) as file:
+        file.write((json.dumps(asdict(record), indent=2) + "\n").encode())
+
+
+def read_version_record(folder: Path, token: str) -> VersionRecord | None:
+    """The record of a version; none where there is none, or it is damaged: nothing is known of the version then."""
+    try:
+        content = json.loads(_path(folder, token).read_text(encoding="utf-8"))
+        names = {field.name for field in fields(VersionRecord)}
+        record = VersionRecord(**{name: value for name, value in content.items() if name in names})
+        return record if _is_sound(record, token) else None
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None
+
+
+def remove_version_record(folder: Path, token: str) -> None:
+    """Removes a record and what lies beside it, if it is there.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    # The record first: without it nobody takes the version for a whole one.
+    for path in (_path(folder, token), matching_file(folder, token)):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path} cannot be removed: {error.strerror}.", "Check the permissions.") from error
+
+
+def matching_file(folder: Path, token: str) -> Path:
+    """Where what a version's vectors were lifted by lies, if they were."""
+    return folder / f"{token}.npz"
+
+
+def _is_sound(record: VersionRecord, token: str) -> bool:
+    gate_is_sound = record.gate is None or (isinstance(record.gate, dict) and "passed" in record.gate)
+    matching_is_sound = record.matching is None or (isinstance(record.matching, dict) and "form" in record.matching)
+    return record.token == token and isinstance(record.photos, int) and gate_is_sound and matching_is_sound
+
+
+def _path(folder: Path, token: str) -> Path:
+    return folder / f"{token}.json"

@@ -1,0 +1,1 @@
+"""Where photos come from beside files and folders: archives, manifests, addresses."""

@@ -1,0 +1,51 @@
+"""Reads a photo by its URI alone, wherever it is: so lists of photos need hold nothing else."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from sbka_milvus.errors import SourceError
+from sbka_milvus.images.source import MAX_PIXELS, printable, read_image_file
+from sbka_milvus.images.sources.archives import Archives
+from sbka_milvus.images.sources.remote import RemoteFiles
+from sbka_milvus.images.uris import is_remote, split_member
+
+
+@cache
+def remote_files() -> RemoteFiles:
+    """What this process reads addresses with."""
+    return RemoteFiles()
+
+
+@cache
+def open_archives() -> Archives:
+    """The archives that this process has open."""
+    return Archives(remote_files())
+
+
+def read_photo(uri: str, max_pixels: int = MAX_PIXELS) -> bytes:
+    """The bytes of a photo.
+
+    Args:
+        uri: as :mod:`sbka_milvus.images.uris` has it.
+        max_pixels: the pixel limit, from which a limit of a file's size is made.
+
+    Raises:
+        ImageError: It is missing, empty, too large, or cannot be read.
+    """
+    member = split_member(uri)
+    if member is not None:
+        return _read_member(uri, *member)
+    return remote_files().read(uri) if is_remote(uri) else read_image_file(Path(uri), max_pixels)
+
+
+def _read_member(uri: str, archive_uri: str, name: str) -> bytes:
+    archive = open_archives().open(archive_uri)
+    entry = archive.contents.members.get(name)
+    if entry is None:
+        # Why it is not among the photos, if that is known.
+        reasons = [reason for subject, reason in archive.contents.problems if subject in (uri, archive_uri)]
+        why = reasons[0] if reasons else "is not in the archive any more"
+        raise SourceError(why if uri in why else f"{printable(uri)} {why.rstrip('.')}.", "Check the archive.")
+    return archive.read(entry)

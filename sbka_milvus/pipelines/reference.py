@@ -1,0 +1,211 @@
+"""The photos that a gallery's model was taken into service with, and how well clusters fit them."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from sbka_milvus.clusters import assign_clusters, default_n_clusters, fit_clusters
+from sbka_milvus.embeddings import Gallery
+from sbka_milvus.embeddings.shards import read_embeddings
+from sbka_milvus.errors import GalleryError, InvalidValue
+from sbka_milvus.files import replacing
+from sbka_milvus.protocols import GalleryStore
+from sbka_milvus.types import ClusterTable, Embeddings, FloatArray, IntArray, VersionInfo, require_unit_rows
+
+_FILE = "reference.npz"
+_FORMAT_VERSION = 1
+_SCORES_PER_BLOCK = 16_777_216  # 64 MB of float32
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What a gallery looked like when it was new to its model.
+
+    Attributes:
+        centroids: shape (K, D), float32, unit rows.
+        distortion: mean of 1 - cosine over its photos, each against centroids that it did not shape itself.
+        ids: shape (N,), int64, sorted: :func:`~sbka_milvus.types.photo_id` of its photos.
+        fingerprint: of the model that made the vectors.
+        time: when it was written.
+    """
+
+    centroids: FloatArray
+    distortion: float
+    ids: IntArray
+    fingerprint: str
+    time: datetime
+
+    def __post_init__(self) -> None:
+        require_unit_rows(self.centroids, "centroids")
+        if len(self.centroids) == 0 or len(self.ids) == 0 or not np.isfinite(self.distortion):
+            raise InvalidValue("A reference needs clusters and photos.")
+
+    def holds(self, ids: IntArray) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Whether each photo was there already; shape (len(ids),), bool."""
+        places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        return np.asarray(self.ids[places] == ids)
+
+
+def reference_file(gallery: Gallery) -> Path:
+    """Where a gallery's reference is."""
+    return gallery.root / _FILE
+
+
+def write_reference(gallery: Gallery, embeddings: Embeddings, table: ClusterTable, time: datetime) -> Reference:
+    """Takes a gallery as it is now for the reference of all drift to come.
+
+    Args:
+        gallery: whose model made the vectors.
+        embeddings: all its photos.
+        table: their clusters.
+        time: now, with a time zone.
+
+    Raises:
+        InvalidValue: The clusters do not fit the photos, or there are none.
+        OutputError: The file cannot be written.
+    """
+    distortion = float(_left_out_distortions(embeddings.vectors, table.centroids).mean()) if len(embeddings) else 0.0
+    reference = Reference(table.centroids, distortion, np.sort(embeddings.ids), gallery.fingerprint, time)
+    with replacing(reference_file(gallery)) as file:
+        np.savez(
+            file,
+            format_version=np.asarray(_FORMAT_VERSION),
+            centroids=reference.centroids,
+            distortion=np.asarray(reference.distortion),
+            ids=reference.ids,
+            fingerprint=np.asarray(reference.fingerprint),
+            time=np.asarray(time.isoformat()),
+        )
+    return reference
+
+
+def ensure_reference(gallery: Gallery, embeddings: Embeddings, table: ClusterTable | None, time: datetime) -> bool:
+    """Writes a reference where there is none for the gallery's model: at its first index, and after an upgrade.
+
+    Later ingests must not write another one: their photos are those that may drift.
+
+    Args:
+        gallery: whose model made the vectors.
+        embeddings: all its photos.
+        table: their clusters; none: they are made.
+        time: now, with a time zone.
+
+    Returns:
+        Whether it was written.
+
+    Raises:
+        GalleryError: There is one, and it is damaged.
+        InvalidValue: The clusters do not fit the photos, or there are none.
+        OutputError: The file cannot be written.
+    """
+    if has_reference(gallery):
+        return False
+    table = table or fit_clusters(embeddings, default_n_clusters(len(embeddings))).table
+    write_reference(gallery, embeddings, table, time)
+    return True
+
+
+def read_reference(gallery: Gallery) -> Reference | None:
+    """A gallery's reference, of whatever model it is; none where none was written.
+
+    Raises:
+        GalleryError: It is damaged or of another version.
+    """
+    path = reference_file(gallery)
+    try:
+        # Opened here: numpy leaves a damaged file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            version = int(content["format_version"])
+            if version == _FORMAT_VERSION:
+                return Reference(
+                    content["centroids"],
+                    float(content["distortion"]),
+                    content["ids"],
+                    str(content["fingerprint"]),
+                    datetime.fromisoformat(str(content["time"])),
+                )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, MemoryError) as error:
+        raise GalleryError(
+            f"{path} is damaged: {error}.", "Delete it: drift is then measured from the next index on."
+        ) from error
+    raise GalleryError(f"{path} has format {version}; this version reads {_FORMAT_VERSION}.", "Upgrade sbka-milvus.")
+
+
+def refer_to_served(gallery: Gallery, store: GalleryStore, info: VersionInfo, time: datetime) -> None:
+    """Sees to it that a gallery which serves has a reference for its model; nothing is read where there is one.
+
+    Args:
+        gallery: with the model of the version.
+        store: where the version is.
+        info: the version that is served.
+        time: now, with a time zone.
+
+    Raises:
+        GalleryError: There is one, and it is damaged; or a shard is.
+        OutputError: The file cannot be written.
+        StoreError: Milvus refused.
+    """
+    if has_reference(gallery):
+        return
+    embeddings = read_embeddings(gallery.shard_folder, gallery.fingerprint)
+    if embeddings is not None:
+        # The clusters of lifted vectors are in a space of their own, which another version does not share.
+        ensure_reference(gallery, embeddings, None if info.matching else store.clusters(info), time)
+
+
+def has_reference(gallery: Gallery) -> bool:
+    """Whether there is a reference for the gallery's model.
+
+    Raises:
+        GalleryError: There is one, and it is damaged.
+    """
+    found = read_reference(gallery)
+    return found is not None and found.fingerprint == gallery.fingerprint
+
+
+def distortions(vectors: FloatArray, centroids: FloatArray) -> FloatArray:
+    """How far each vector is from the nearest centroid.
+
+    Args:
+        vectors: shape (N, D), float32, unit rows.
+        centroids: shape (K, D), float32, unit rows.
+
+    Returns:
+        shape (N,), float32: 1 - cosine, 0 to 2.
+
+    Raises:
+        InvalidValue: The shapes do not fit, or rows are not unit vectors.
+    """
+    nearest = assign_clusters(vectors, centroids)
+    return np.asarray(1.0 - np.einsum("nd,nd->n", vectors, centroids[nearest]), dtype=np.float32)
+
+
+def _left_out_distortions(vectors: FloatArray, centroids: FloatArray) -> FloatArray:
+    """As :func:`distortions`, each photo against the centroid that its cluster would have without it.
+
+    Centroids lie nearer to the photos they are the means of than to any others of the same kind; in a small gallery
+    that alone would look like a drift of a tenth or more.
+    """
+    nearest = assign_clusters(vectors, centroids)
+    sums = np.zeros(centroids.shape, dtype=np.float64)
+    np.add.at(sums, nearest, vectors)
+    squares = np.einsum("kd,kd->k", sums, sums)
+    result = np.empty(len(vectors), dtype=np.float32)
+    step = max(1, _SCORES_PER_BLOCK // len(centroids))
+    for start in range(0, len(vectors), step):
+        part, own = vectors[start : start + step], nearest[start : start + step]
+        scores = part @ centroids.T
+        along = np.einsum("nd,nd->n", part, sums[own])
+        length = np.sqrt(np.maximum(squares[own] - 2 * along + 1, 0.0))
+        # A photo that is alone in its cluster has only the other clusters.
+        without = np.where(length > 1e-3, (along - 1) / np.maximum(length, 1e-3), -1.0)
+        scores[np.arange(len(part)), own] = without
+        result[start : start + step] = 1.0 - scores.max(axis=1)
+    return result

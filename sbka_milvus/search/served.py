@@ -1,0 +1,112 @@
+"""A version as a search sees it: its clusters, and what its vectors were lifted by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sbka_milvus.errors import EncoderMismatch, InvalidValue, MatchingError
+from sbka_milvus.protocols import Matching, MatchingOf
+from sbka_milvus.search.options import SearchOptions
+from sbka_milvus.types import Candidates, ClusterTable, FloatArray, IntArray, ScoreParts, VersionInfo
+
+
+def require_model(info: VersionInfo, fingerprint: str) -> None:
+    """Refuses an encoder that did not make a version's vectors.
+
+    Raises:
+        EncoderMismatch: Naming both.
+    """
+    if info.fingerprint != fingerprint:
+        raise EncoderMismatch(
+            f"The gallery {info.gallery!r} was embedded with the model {info.fingerprint}, "
+            f"and this query was with {fingerprint}: their vectors cannot be compared.",
+            "Search with the gallery's own model, or ingest the photos again with the new one.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A version, its clusters and its matching, read together so that a search never mixes two versions.
+
+    Attributes:
+        info: what it says of itself.
+        table: its clusters, in the space of its vectors.
+        matching: what its vectors were lifted by; none where they are the photos' own.
+    """
+
+    info: VersionInfo
+    table: ClusterTable
+    matching: Matching | None = None
+
+    def queries(self, vectors: FloatArray) -> FloatArray:
+        """Sketches as this version is searched with them.
+
+        Args:
+            vectors: shape (Q, D), float32, unit rows, as encoded.
+
+        Raises:
+            InvalidValue: The shape does not fit.
+        """
+        return vectors if self.matching is None else self.matching.queries(vectors)
+
+    def fusion_weight(self, options: SearchOptions) -> float:
+        """By how much the cosine with a cluster's centroid counts beside that with a photo of this version.
+
+        0 where the vectors were lifted: what photos owe to their clusters lies in their vectors already.
+
+        Raises:
+            InvalidValue: The vectors were lifted, and another weight than theirs is asked for.
+        """
+        if self.matching is None:
+            return options.default_weight if options.cluster_weight is None else options.cluster_weight
+        own = self.matching.cluster_weight
+        if options.cluster_weight not in (None, own):
+            raise InvalidValue(
+                f"Version {self.info.version} of the gallery {self.info.gallery!r} has the cluster weight {own:g} in "
+                f"its vectors, so it cannot be searched with {options.cluster_weight:g}.",
+                "Leave the weight out, or ingest with SBKA_INGEST__MATCHING=fused to choose it search by search.",
+            )
+        return 0.0
+
+    def parts(
+        self, query: FloatArray, found: Candidates, fused: FloatArray, cluster_scores: FloatArray, weight: float
+    ) -> ScoreParts:
+        """What the scores of photos are made of.
+
+        Args:
+            query: shape (dim of the version,), float32: one row of :meth:`queries`.
+            found: n photos.
+            fused: shape (n,), float32: their scores, as they were ranked.
+            cluster_scores: shape (K,), float32: of all clusters.
+            weight: of :meth:`fusion_weight`.
+        """
+        if self.matching is not None:
+            return self.matching.parts(query, found.ids, found.member_scores)
+        none = np.zeros(len(found), dtype=np.float32)
+        return ScoreParts(fused, cluster_scores[found.cluster_ids], found.member_scores, none, weight)
+
+
+def find_matching(info: VersionInfo, matching_of: MatchingOf | None) -> Matching | None:
+    """What a version was lifted by; none where its vectors are the photos' own.
+
+    Raises:
+        MatchingError: It is missing or damaged, or nobody knows where it is.
+    """
+    if not info.matching:
+        return None
+    found = None if matching_of is None else matching_of(info)
+    if found is None:
+        raise MatchingError(
+            f"Version {info.version} of the gallery {info.gallery!r} is matched by a file in the gallery's folder.",
+            "Open the gallery from its folder; or ingest with SBKA_INGEST__MATCHING=fused, which needs no file.",
+        )
+    return found
+
+
+def only(found: Candidates, rows: IntArray) -> Candidates:
+    """Some of the candidates, in the order of ``rows``."""
+    return Candidates(
+        found.ids[rows], tuple(found.uris[row] for row in rows), found.cluster_ids[rows], found.member_scores[rows]
+    )
