@@ -36,8 +36,14 @@ def open_encoder(bundle: Path, settings: Settings) -> BundleEncoder:
     """
     from sbka_milvus.encoders.bundle import load_bundle
     from sbka_milvus.encoders.encoder import BundleEncoder
+    from sbka_milvus.encoders.precision import BY_NAME
 
-    return BundleEncoder(load_bundle(bundle), device=settings.device, batch_size=settings.ingest.batch_size)
+    return BundleEncoder(
+        load_bundle(bundle),
+        device=settings.device,
+        batch_size=settings.ingest.batch_size,
+        precision=BY_NAME[settings.precision],
+    )
 
 
 def make_model_statistics(
