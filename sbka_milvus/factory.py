@@ -167,6 +167,7 @@ def ingest_into(
     """
     from sbka_milvus.pipelines.index import IndexOptions
     from sbka_milvus.pipelines.ingest import ingest_photos
+    from sbka_milvus.pipelines.preflight import require_encoding
     from sbka_milvus.pipelines.versions import follow_served
 
     source_photos(sources)  # a mistyped source is refused before anything is loaded or made
@@ -177,6 +178,7 @@ def ingest_into(
         gallery = follow_served(gallery, store)
         with progress.stage("Loading the model"):
             encoder = open_encoder(gallery.model_folder, settings)
+            require_encoding(encoder)
         return ingest_photos(
             sources,
             gallery,
