@@ -10,9 +10,9 @@ over the cores. Real photos, MobileNetV2 at 224 pixels.
 
 **peers**: photos a second, from listing the folder to vectors on the disk, of `sbka ingest`, of a plain open_clip loop
 with a DataLoader, and of clip-retrieval's inference (benchmarks/ingest_peers.py), with the same open_clip weights,
-which are random: speed does not depend on them. Photos as they are (256 pixels) and enlarged to what cameras make. Ways take
-turns within a round; the median of the rounds' ratios counts. The cosines are those of the vectors of `sbka ingest`
-and of the loop, which computes in fp32 from pictures decoded at full size.
+which are random: speed does not depend on them. Photos as they are (256 pixels) and enlarged to what cameras make.
+Ways take turns within a round; the median of the rounds' ratios counts. The cosines are those of the vectors of
+`sbka ingest` and of the loop, which computes in fp32 from pictures decoded at full size.
 
 **again**: a second run over an unchanged collection of many small files, over the first run, with a tiny network; and
 over what the first run takes with MobileNetV2, which is not run but computed from the photos a second measured above.
