@@ -229,7 +229,14 @@ def embed_options(input_size: int, settings: Settings) -> EmbedOptions:
 
     ingest = settings.ingest
     return EmbedOptions(
-        ingest.batch_size, ingest.decode_threads, ingest.shard_size, ingest.max_pixels, decode_size=input_size
+        ingest.batch_size,
+        ingest.decode_processes,
+        ingest.shard_size,
+        ingest.max_pixels,
+        decode_size=input_size,
+        decode_seconds=ingest.decode_seconds,
+        decode_memory_mb=ingest.decode_memory_mb,
+        max_bytes=ingest.max_bytes,
     )
 
 
