@@ -8,6 +8,7 @@ Ctrl-C be its parent's affair, and ends with its parent, however that ends.
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 import os
 import resource
@@ -71,12 +72,11 @@ def answer(request: dict[str, Any], data: bytes, memory_mb: int) -> tuple[dict[s
         pixels = image.tobytes()
         told = {"hash": content_hash(data), "width": width, "height": height, "size": image.size}
     except ImageError as error:
-        problem = _memory(name, memory_mb) if isinstance(error.__cause__, MemoryError) else error.problem
+        problem = _memory(name, memory_mb) if _is_of_memory(error.__cause__) else error.problem
         told, pixels = {"problem": problem}, b""
-    except MemoryError:
-        told, pixels = {"problem": _memory(name, memory_mb)}, b""
     except Exception as error:
-        told, pixels = {"problem": f"{name} cannot be decoded ({type(error).__name__}: {error})."}, b""
+        what = f"{name} cannot be decoded ({type(error).__name__}: {error})."
+        told, pixels = {"problem": _memory(name, memory_mb) if _is_of_memory(error) else what}, b""
     done = time.perf_counter()
     return {**told, "read_s": read - start, "decode_s": done - read, "peak": peak_memory()}, pixels
 
@@ -87,6 +87,10 @@ def _decode(data: bytes, name: str, max_pixels: int, target: int | None) -> tupl
     if target is not None and not data.startswith(JPEG_START):
         image = shrink_safely(image, target, name)
     return to_rgb_safely(image, name), original
+
+
+def _is_of_memory(error: BaseException | None) -> bool:
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
 
 
 def _memory(name: str, memory_mb: int) -> str:
