@@ -11,7 +11,7 @@ from sbka_milvus.images.find import IMAGE_SUFFIXES, PhotoFile, find_photos
 from sbka_milvus.images.pseudo import photo_strokes, pseudo_sketch
 from sbka_milvus.images.sketch import load_sketch, normalise_sketch
 from sbka_milvus.images.source import MAX_PIXELS, content_hash
-from sbka_milvus.images.sources.find import absolute_sources, source_photos
+from sbka_milvus.images.sources.find import absolute_sources, photos_of_uris, source_photos
 from sbka_milvus.images.sources.read import read_photo
 from sbka_milvus.images.splits import Split
 from sbka_milvus.images.strokes import Strokes, render_strokes, strokes_from_quickdraw
@@ -47,6 +47,7 @@ __all__ = [
     "normalise_sketch",
     "partial",
     "photo_strokes",
+    "photos_of_uris",
     "pseudo_sketch",
     "read_drawings",
     "read_photo",
