@@ -340,7 +340,7 @@ ODD_NAMES = (
         "star*.png",
     ),
     *("[a].png", "{1..3}.png", "100%.png", "a#1.png", "a?b=c.png", "semi;colon.png", "$(reboot).png", "UPPER.PNG"),
-    *("two.suffixes.jpg.png", f"{'long' * 60}.png", "\x01\x7f.png", "[red]markup[/red].png"),
+    *("two.suffixes.jpg.png", f"{'long' * 60}.png", "\x01\x7f.png", "[red]markup.png"),
 )
 """Names that are text and can be kept; each is a sound picture."""
 
