@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import resource
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,3 +32,23 @@ def _status(name: str) -> int | None:
         if found is not None:
             return int(found[1]) * 1024
     return None
+
+
+class PeakMemory:
+    """:func:`peak_memory` for who asks often: a peak does not go away, so an answer may be a little old.
+
+    Args:
+        every_s: seconds for which an answer is good enough.
+    """
+
+    def __init__(self, every_s: float = 0.05) -> None:
+        self._every_s = every_s
+        self._looked = float("-inf")
+        self._peak = 0
+
+    def __call__(self) -> int:
+        """Bytes."""
+        now = time.monotonic()
+        if now - self._looked >= self._every_s:
+            self._looked, self._peak = now, peak_memory()
+        return self._peak

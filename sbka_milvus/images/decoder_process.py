@@ -25,10 +25,11 @@ from sbka_milvus.errors import ImageError
 from sbka_milvus.images.decode import JPEG_START, decode_upright, shrink_safely, to_rgb_safely
 from sbka_milvus.images.messages import ChannelClosed, read_message, write_message
 from sbka_milvus.images.source import content_hash, printable, read_image_file
-from sbka_milvus.memory import address_space, peak_memory
+from sbka_milvus.memory import PeakMemory, address_space
 
 _PR_SET_PDEATHSIG = 1
 _MAX_REQUEST = 2**40
+_peak = PeakMemory()
 
 
 def main() -> None:
@@ -78,7 +79,7 @@ def answer(request: dict[str, Any], data: bytes, memory_mb: int) -> tuple[dict[s
         what = f"{name} cannot be decoded ({type(error).__name__}: {error})."
         told, pixels = {"problem": _memory(name, memory_mb) if _is_of_memory(error) else what}, b""
     done = time.perf_counter()
-    return {**told, "read_s": read - start, "decode_s": done - read, "peak": peak_memory()}, pixels
+    return {**told, "read_s": read - start, "decode_s": done - read, "peak": _peak()}, pixels
 
 
 def _decode(data: bytes, name: str, max_pixels: int, target: int | None) -> tuple[Image.Image, tuple[int, int]]:

@@ -107,7 +107,8 @@ class _Ahead:
         self._held = 0
         self._lock = Lock()
         self._decoders = Decoders(options.limits, options.decode_processes)
-        threads = options.decode_processes
+        # Twice as many threads: while one takes a picture over from its process, another keeps the process at work.
+        threads = 2 * options.decode_processes
         if any(is_remote(file.uri) for file in files):
             threads = max(threads, _READERS)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="sbka-decode")
