@@ -6,6 +6,7 @@ SbkaError
 ├── ImageError           a photo or sketch that cannot be read
 │   ├── EmptySketch      a sketch with no ink on it
 │   └── SourceError      an archive, a manifest or an address that photos cannot be taken from
+├── DecoderError         processes that decode photos cannot be started
 ├── DatasetError         a data set folder or split file that does not fit
 ├── BackboneError        a backbone that is unknown or cannot be built
 │   └── HubUnavailable   its weights are on a hub that cannot be reached
@@ -66,6 +67,10 @@ class EmptySketch(ImageError):
 
 class SourceError(ImageError):
     """An archive, a manifest or an address that photos cannot be taken from."""
+
+
+class DecoderError(SbkaError):
+    """Processes that decode photos cannot be started, or were stopped: no fault of a photo."""
 
 
 class DatasetError(SbkaError):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sbka_milvus.pipelines.evaluate_options import EvaluateOptions
     from sbka_milvus.pipelines.ingest import IngestReport
     from sbka_milvus.pipelines.model_statistics import StatisticsReport
+    from sbka_milvus.pipelines.quarantine import RetryReport
     from sbka_milvus.store import MilvusGalleryStore
 
 
@@ -194,6 +195,46 @@ def ingest_into(
         store.close()
 
 
+def retry_quarantine(root: Path, settings: Settings, progress: Progress, *, reason: str = "") -> RetryReport:
+    """Looks again at the files that a gallery could not use, and takes in those that it can use now.
+
+    Args:
+        root: the gallery's folder.
+        settings: see :mod:`~sbka_milvus.settings`; limits that were too low may be higher now.
+        progress: what shows the stages.
+        reason: only files whose reason has this in it.
+
+    Raises:
+        SbkaError: Any of those of :func:`~sbka_milvus.pipelines.quarantine.retry_quarantined`, or of the model.
+    """
+    from sbka_milvus.pipelines.index import IndexOptions
+    from sbka_milvus.pipelines.quarantine import RetryReport, has_quarantined, retry_quarantined
+    from sbka_milvus.pipelines.versions import follow_served
+
+    gallery = Gallery.open(root)
+    if not has_quarantined(gallery, reason):
+        return RetryReport()
+    store = open_store(gallery, settings)
+    options = settings.ingest
+    try:
+        gallery = follow_served(gallery, store)
+        with progress.stage("Loading the model"):
+            encoder = open_encoder(gallery.model_folder, settings)
+        return retry_quarantined(
+            gallery,
+            encoder,
+            store,
+            embed_options(encoder.input_size, settings),
+            IndexOptions(
+                options.n_clusters, options.keep_versions, place=milvus_place(settings), matching=options.matching
+            ),
+            progress,
+            reason,
+        )
+    finally:
+        store.close()
+
+
 def prepare_gallery(
     root: Path, model: Path | None, name: str | None, settings: Settings, progress: Progress
 ) -> Gallery:
@@ -237,7 +278,14 @@ def embed_options(input_size: int, settings: Settings) -> EmbedOptions:
 
     ingest = settings.ingest
     return EmbedOptions(
-        ingest.batch_size, ingest.decode_threads, ingest.shard_size, ingest.max_pixels, decode_size=input_size
+        ingest.batch_size,
+        ingest.decode_processes,
+        ingest.shard_size,
+        ingest.max_pixels,
+        decode_size=input_size,
+        decode_seconds=ingest.decode_seconds,
+        decode_memory_mb=ingest.decode_memory_mb,
+        max_bytes=ingest.max_bytes,
     )
 
 

@@ -54,9 +54,18 @@ class IngestSettings(_Group):
     """How photos are embedded and indexed."""
 
     batch_size: int = Field(default=32, ge=1, description="Pictures encoded at once.")
-    decode_threads: int = Field(default=2, ge=1, description="Threads that read and decode pictures.")
+    decode_processes: int = Field(
+        default=2, ge=1, description="Processes that decode photos; threads that read pictures for a training."
+    )
+    decode_seconds: float = Field(
+        default=30.0, gt=0, allow_inf_nan=False, description="Seconds that one photo may take to decode."
+    )
+    decode_memory_mb: int = Field(
+        default=2048, ge=64, description="MiB of memory that a process which decodes photos may take."
+    )
     shard_size: int = Field(default=4096, ge=1, description="Photos in an embedding shard.")
     max_pixels: int = Field(default=178_956_970, ge=1, description="Pictures with more pixels are refused.")
+    max_bytes: int = Field(default=536_870_912, ge=1, description="Photos whose files have more bytes are refused.")
     n_clusters: int = Field(default=0, ge=0, description="Clusters of a gallery; 0: chosen from its size.")
     matching: Literal["auto", "fused", "linear"] = Field(
         default="auto",

@@ -59,7 +59,7 @@ class Careful:
 
     def options(self, options: EmbedOptions) -> EmbedOptions:
         """With care one photo at a time."""
-        return replace(options, batch_size=1, decode_threads=1, ahead=1) if self.needed else options
+        return replace(options, batch_size=1, decode_processes=1, ahead=1) if self.needed else options
 
     @property
     def on_file(self) -> Callable[[PhotoFile | None], None] | None:

@@ -37,7 +37,7 @@ def asked(wish: TrainJob, settings: Settings) -> dict[str, Any]:
         "teacher_bundle": _path(wish.teacher),
         "split": None if wish.split is None else Split.load(Path(wish.split)),
         "device": settings.device if wish.device == "auto" else wish.device,
-        "decode_threads": settings.ingest.decode_threads,
+        "decode_threads": settings.ingest.decode_processes,
         **{name: getattr(wish, name) for name in _AS_NAMED},
     }
 

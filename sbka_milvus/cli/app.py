@@ -17,6 +17,7 @@ from sbka_milvus.cli import (
     ingest,
     jobs,
     model,
+    quarantine,
     retrain,
     search,
     sketches,
@@ -49,8 +50,8 @@ app = typer.Typer(
     cls=_Group,
     help="Draw a sketch, find the photos: zero-shot sketch-to-photo search for Milvus.",
     epilog="Exit codes: 0 done, 1 an error that names its remedy, 2 wrong usage, "
-    "3 done but files were quarantined (with --strict), 4 no good match (with --fail-on-no-match), 130 interrupted, "
-    "143 ended by SIGTERM.",
+    "3 done but files are quarantined (with --strict, and by quarantine retry), "
+    "4 no good match (with --fail-on-no-match), 130 interrupted, 143 ended by SIGTERM.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -64,6 +65,7 @@ app.command("search", epilog=search.EPILOG)(search.search)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.add_typer(model.app, name="model")
 app.add_typer(gallery.app, name="gallery")
+app.add_typer(quarantine.app, name="quarantine")
 app.command("upgrade", epilog=upgrade.EPILOG)(upgrade.upgrade)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(feedback.app, name="feedback")

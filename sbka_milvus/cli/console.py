@@ -13,13 +13,16 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
 from sbka_milvus.progress import Advance
 
@@ -33,12 +36,16 @@ def printable(text: object) -> str:
 
 
 def about_file(uri: str, reason: str) -> str:
-    """Why a file could not be used; its name is said where the reason does not say it.
+    r"""Why a file could not be used, on one line; its name is said where the reason does not say it.
 
     >>> about_file("/a.png", "is a broken link"), about_file("/a.png", "/a.png is empty.")
     ('/a.png is a broken link', '/a.png is empty.')
+    >>> about_file("/a\n.png", "is a broken link")
+    '/a\\n.png is a broken link'
     """
-    return printable(reason if uri in reason else f"{uri} {reason}")
+    # A name may hold what moves the cursor, turns the writing around, or is no character at all.
+    text = reason if uri in reason else f"{uri} {reason}"
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def print_json(value: Any) -> None:
@@ -75,6 +82,14 @@ def print_table(
     out.print(table)
 
 
+class _Speed(ProgressColumn):
+    """Steps a second, over the last half minute."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.3g}/s", style="progress.data.speed")
+
+
 class ConsoleProgress:
     """A :class:`~sbka_milvus.progress.Progress`: live bars on a terminal, one line a stage in a log."""
 
@@ -84,7 +99,8 @@ class ConsoleProgress:
         start = time.perf_counter()
         count = 0
         columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
-        columns += [TextColumn(unit), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}")]
+        columns += [TextColumn(unit), _Speed(), TimeElapsedColumn(), TimeRemainingColumn()]
+        columns += [TextColumn("{task.fields[note]}")]
         with Bar(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
             task = bar.add_task(name, total=total, note="")
 

@@ -163,6 +163,8 @@ def _tell(report: object, gallery: Path, *, as_json: bool) -> None:
 
 
 def _show(report: object, gallery: Path) -> None:
+    from rich.markup import escape
+
     from sbka_milvus.cli.console import about_file, err, out, printable
     from sbka_milvus.pipelines.ingest import IngestReport
 
@@ -170,17 +172,25 @@ def _show(report: object, gallery: Path) -> None:
     embed, index = report.embed, report.index
     shown = 10
     for file in embed.quarantined[:shown]:
-        err.print(f"[yellow]quarantined[/yellow] {about_file(file.uri, file.reason)}", highlight=False)
+        err.print(f"[yellow]quarantined[/yellow] {escape(about_file(file.uri, file.reason))}", highlight=False)
     if len(embed.quarantined) > shown:
         err.print(
-            f"... and {len(embed.quarantined) - shown} more in {printable(gallery)}/quarantine.jsonl", highlight=False
+            f"... and {len(embed.quarantined) - shown} more: sbka quarantine list {printable(gallery)}",
+            highlight=False,
         )
-    rate = embed.embedded / embed.seconds if embed.seconds else 0.0
+    rate = embed.photos_per_s
     out.print(
         f"{embed.found} photos found: {embed.embedded} embedded ({rate:.0f} a second), {embed.unchanged} unchanged, "
         f"{len(embed.quarantined)} quarantined" + (f", {embed.renewed} with new metadata." if embed.renewed else "."),
         highlight=False,
     )
+    if embed.embedded:
+        most = report.bottleneck
+        out.print(
+            f"Bottleneck: {most.stage} ({most.share:.0%} of the time); {rate:.3g} photos/s; "
+            f"peak memory {embed.peak_memory_mib / 1024:.1f} GiB.",
+            highlight=False,
+        )
     verb = "Serving" if index.rebuilt else "Still serving"
     out.print(
         f"{verb} version {index.version}: {index.photos} photos in {index.clusters} clusters ({index.matching}). "

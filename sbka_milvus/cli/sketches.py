@@ -54,7 +54,7 @@ def make(
     from sbka_milvus.settings import load_settings
 
     ingest = load_settings().ingest
-    options = MakeOptions(size, seed, wobble, ingest.decode_threads, ingest.max_pixels)
+    options = MakeOptions(size, seed, wobble, ingest.decode_processes, ingest.max_pixels)
     report = make_sketches(list_images(photos), out, options, ConsoleProgress())
     rejected = [(str(path), reason) for path, reason in report.rejected]
     kept = len(report.sketches) - report.made

@@ -210,7 +210,7 @@ def _request(wish: dict[str, Any], settings: Settings, *, fresh: bool) -> TrainR
         teacher_bundle=wish["teacher"],
         split=None if wish["split"] is None else Split.load(wish["split"]),
         device=settings.device if wish["device"] == "auto" else wish["device"],
-        decode_threads=settings.ingest.decode_threads,
+        decode_threads=settings.ingest.decode_processes,
         checkpoint=checkpoint_beside(wish["out"]),
         checkpoint_every_s=settings.training.checkpoint_every_s,
         fresh=fresh,

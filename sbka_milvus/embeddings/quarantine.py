@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,17 @@ class QuarantinedFile:
 
     uri: str
     reason: str
+
+    @property
+    def kind(self) -> str:
+        """The reason without what belongs to this file alone: files of one fault have the same.
+
+        >>> QuarantinedFile("/a.png", "/a.png has 50000 x 50000 = 2,500,000,000 pixels, more than the limit.").kind
+        'has N x N = N pixels, more than the limit'
+        """
+        printable = self.uri.encode("utf-8", "backslashreplace").decode()
+        bare = self.reason.replace(printable, "").strip().rstrip(".")
+        return re.sub(r"(?<![\w-])\d[\d.,]*(?<![.,])", "N", bare)
 
 
 def read_quarantine(path: Path) -> list[QuarantinedFile]:

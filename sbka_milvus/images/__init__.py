@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from sbka_milvus.images.datasets import LabelledImage, list_categories, list_images, match_categories
 from sbka_milvus.images.decode import DecodedPhoto, load_photo, load_photo_file, load_photo_uri
+from sbka_milvus.images.decoders import DecodeLimits, Decoders
 from sbka_milvus.images.drawings import Drawing, load_drawing, partial, read_drawings
 from sbka_milvus.images.filelists import file_list_images, without_doubles
 from sbka_milvus.images.find import IMAGE_SUFFIXES, PhotoFile, find_photos
 from sbka_milvus.images.pseudo import photo_strokes, pseudo_sketch
 from sbka_milvus.images.sketch import load_sketch, normalise_sketch
 from sbka_milvus.images.source import MAX_PIXELS, content_hash
-from sbka_milvus.images.sources.find import absolute_sources, source_photos
+from sbka_milvus.images.sources.find import absolute_sources, photos_of_uris, source_photos
 from sbka_milvus.images.sources.read import read_photo
 from sbka_milvus.images.splits import Split
 from sbka_milvus.images.strokes import Strokes, render_strokes, strokes_from_quickdraw
 from sbka_milvus.images.unfinished import drawing_order, unfinished
-from sbka_milvus.images.uris import belongs_to, still_there
+from sbka_milvus.images.uris import belongs_to, is_remote, still_there
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
+    "DecodeLimits",
     "DecodedPhoto",
+    "Decoders",
     "Drawing",
     "LabelledImage",
     "PhotoFile",
@@ -32,6 +35,7 @@ __all__ = [
     "drawing_order",
     "file_list_images",
     "find_photos",
+    "is_remote",
     "list_categories",
     "list_images",
     "load_drawing",
@@ -43,6 +47,7 @@ __all__ = [
     "normalise_sketch",
     "partial",
     "photo_strokes",
+    "photos_of_uris",
     "pseudo_sketch",
     "read_drawings",
     "read_photo",

@@ -23,15 +23,18 @@ from PIL import (
 
 from sbka_milvus.errors import ImageError, InvalidValue
 from sbka_milvus.images.find import PhotoFile
-from sbka_milvus.images.pixels import FIRST_SIDEWAYS, orientation_of, to_plain, to_rgb, turn_upright
+from sbka_milvus.images.pixels import FIRST_SIDEWAYS, orientation_of, shrink, to_plain, to_rgb, turn_upright
 from sbka_milvus.images.quiet import no_warnings
 from sbka_milvus.images.source import MAX_PIXELS, content_hash, printable, read_image_file
 from sbka_milvus.images.sources.read import read_photo
 
+JPEG_START = b"\xff\xd8\xff"
+"""What every JPEG begins with."""
+
 # The plugins are called directly, not through Image.open: it would judge the size by a global limit that belongs
 # to the application, and would fill its table of formats on the first call, from whichever thread comes first.
 _READERS: tuple[tuple[str, tuple[bytes, ...], Callable[[IO[bytes]], ImageFile.ImageFile]], ...] = (
-    ("JPEG", (b"\xff\xd8\xff",), JpegImagePlugin.JpegImageFile),
+    ("JPEG", (JPEG_START,), JpegImagePlugin.JpegImageFile),
     ("PNG", (b"\x89PNG\r\n\x1a\n",), PngImagePlugin.PngImageFile),
     ("WebP", (b"RIFF",), WebPImagePlugin.WebPImageFile),
     ("GIF", (b"GIF87a", b"GIF89a"), GifImagePlugin.GifImageFile),
@@ -181,6 +184,12 @@ def to_rgb_safely(image: Image.Image, name: str) -> Image.Image:
         return to_rgb(image)
 
 
+def shrink_safely(image: Image.Image, target: int, name: str) -> Image.Image:
+    """:func:`~sbka_milvus.images.pixels.shrink`, with an ImageError for what cannot be converted."""
+    with _damage_reported(name):
+        return shrink(image, target)
+
+
 def to_plain_safely(image: Image.Image, name: str) -> Image.Image:
     """:func:`to_plain`, with an ImageError for a palette or mode that cannot be converted."""
     with _damage_reported(name):
@@ -223,7 +232,8 @@ def _refuse_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise ImageError(
-            f"{name} has {width} x {height} = {width * height:,} pixels, more than the limit of {max_pixels:,}.",
+            f"{name} has {width} x {height} = {width * height:,} pixels, more than the limit of {max_pixels:,} "
+            "(SBKA_INGEST__MAX_PIXELS).",
             "Make it smaller, or raise max_pixels.",
         )
 

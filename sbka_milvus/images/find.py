@@ -60,12 +60,12 @@ def find_photos(sources: Sequence[str | Path] | str | Path, on_problem: OnProble
     """The photos of files, folders and patterns, in the order of the sources, sorted within each, each photo once.
 
     A file that is named is taken whatever its suffix. In folders, and where a pattern matches, hidden files and
-    folders, names without an image's suffix, and what is not a regular file are passed over. Links to folders are
-    followed, but every folder is walked once, so loops end.
+    folders, and names without an image's suffix are passed over. Links to folders are followed, but every folder is
+    walked once, so loops end.
 
     Args:
         sources: files, folders, or patterns such as ``photos/*.jpg`` and ``photos/**/*.png``.
-        on_problem: is told of every broken link, unreadable folder and unusable name in a folder, and of the reason;
+        on_problem: is told of every broken link, unreadable folder, pipe and unusable name in a folder, and why;
             the walk goes on. Without it they are logged as warnings.
 
     Raises:
@@ -246,3 +246,5 @@ class Walk:
             return
         if stat.S_ISREG(found.st_mode):
             yield PhotoFile(path, Path(path), found.st_size, found.st_mtime_ns)
+        elif not stat.S_ISDIR(found.st_mode):
+            self.report(Path(path), "is a pipe, socket or device")

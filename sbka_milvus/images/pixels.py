@@ -19,6 +19,7 @@ _UPRIGHT = {
     7: _Turn.TRANSVERSE,
     8: _Turn.ROTATE_90,
 }
+_SMOOTH = ("L", "RGB", "RGBA", "CMYK")
 FIRST_SIDEWAYS = 5
 """From this orientation on, width and height change places."""
 
@@ -36,6 +37,22 @@ def orientation_of(image: Image.Image) -> int:
 def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
     """The image as it was seen when it was taken."""
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def shrink(image: Image.Image, target: int) -> Image.Image:
+    """The image, made smaller where its short side has more than twice ``target`` pixels: to exactly that many.
+
+    What scales it further then gives nearly what it would give of the whole image.
+    """
+    short = min(image.size)
+    if short <= 2 * target:
+        return image
+    if image.mode not in _SMOOTH or "transparency" in image.info:
+        # There is nothing between two entries of a palette, or between a colour and the one that means "none".
+        image = to_rgb(image)
+    scale = 2 * target / short
+    size = (max(2 * target, round(image.width * scale)), max(2 * target, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

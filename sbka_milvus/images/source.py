@@ -35,12 +35,13 @@ def content_hash(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def read_image_file(path: str | Path, max_pixels: int = MAX_PIXELS) -> bytes:
+def read_image_file(path: str | Path, max_pixels: int = MAX_PIXELS, max_bytes: int | None = None) -> bytes:
     """The bytes of an image file.
 
     Args:
         path: a regular file; symbolic links are followed.
         max_pixels: the pixel limit, from which a limit of the file's size is made.
+        max_bytes: the limit of the file's size, where it is to be a smaller one.
 
     Raises:
         ImageError: It is missing, a folder, a pipe or device, empty, too big, or not to be read.
@@ -57,11 +58,27 @@ def read_image_file(path: str | Path, max_pixels: int = MAX_PIXELS) -> bytes:
         raise _unreadable(name, error) from error
     try:
         with os.fdopen(handle, "rb") as file:
-            _refuse_odd_file(name, os.fstat(handle), max_pixels)
-            return file.read()
+            found = os.fstat(handle)
+            _refuse_odd_file(name, found, max_pixels)
+            refuse_many_bytes(name, found.st_size, max_bytes)
+            # No more than it was found to have: it may be growing, and may not stop.
+            return file.read(found.st_size)
     except OSError as error:
         # fdopen refuses a folder by itself, before its kind can be looked at.
         raise (_folder(name) if isinstance(error, IsADirectoryError) else _unreadable(name, error)) from error
+
+
+def refuse_many_bytes(name: str, size: int, max_bytes: int | None) -> None:
+    """Refuses a file of too many bytes.
+
+    Raises:
+        ImageError: It has more than ``max_bytes``.
+    """
+    if max_bytes is not None and size > max_bytes:
+        raise ImageError(
+            f"{name} has {size:,} bytes, more than the limit of {max_bytes:,} (SBKA_INGEST__MAX_BYTES).",
+            "Make the image smaller, or raise max_bytes.",
+        )
 
 
 def _refuse_odd_file(name: str, found: os.stat_result, max_pixels: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock
@@ -16,6 +16,7 @@ from sbka_milvus.images import PhotoFile, absolute_sources, belongs_to, source_p
 from sbka_milvus.pipelines.encode_files import EmbedOptions, ShardBuffer, encode_files
 from sbka_milvus.pipelines.metadata import Sorting, renew_metadata
 from sbka_milvus.pipelines.preflight import require_room
+from sbka_milvus.pipelines.stages import EncodeUse, StageTimes
 from sbka_milvus.progress import Advance, Progress
 from sbka_milvus.protocols import Encoder
 from sbka_milvus.stopping import Stop, between_steps
@@ -32,6 +33,9 @@ class EmbedReport:
         quarantined: files of these sources that could not be used.
         seconds: wall time.
         renewed: photos that were embedded before and have other metadata now.
+        stages: where the seconds went.
+        photos_per_s: files that were embedded or refused in this run, a second of reading, decoding, encoding, writing.
+        peak_memory_mib: see :attr:`~sbka_milvus.pipelines.stages.EncodeUse.peak_bytes`, in MiB.
     """
 
     found: int
@@ -40,6 +44,9 @@ class EmbedReport:
     quarantined: tuple[QuarantinedFile, ...]
     seconds: float
     renewed: int = 0
+    stages: StageTimes = field(default_factory=StageTimes)
+    photos_per_s: float = 0.0
+    peak_memory_mib: float = 0.0
 
 
 def embed_photos(
@@ -65,19 +72,32 @@ def embed_photos(
     renew_metadata(gallery, work.renewed)
     fresh = work.fresh
     writer = ShardBuffer(gallery, options.shard_size)
+    found_at, use, rate = time.perf_counter(), EncodeUse(), 0.0
     if fresh:
         require_room(gallery, len(fresh), encoder.dim)
         with progress.stage("Embedding photos", len(fresh), "photos") as advance, between_steps() as stop:
             steps = _Steps(len(fresh), advance, stop)
             try:
-                encode_files(fresh, encoder, options, writer.add, problems, steps)
+                use = encode_files(fresh, encoder, options, writer.add, problems, steps)
             finally:
                 # Also after Ctrl-C or a full disk: what was encoded need not be encoded again.
+                flushing = time.perf_counter()
                 writer.flush()
+        rate = len(fresh) / (time.perf_counter() - found_at)
+        use = use.add(writing=time.perf_counter() - flushing)
     quarantined = tuple(QuarantinedFile(uri, why) for uri, why in sorted(problems.items()))
     update_quarantine(gallery, sources, {file.uri for file in files}, quarantined)
-    seconds = time.perf_counter() - start
-    return EmbedReport(len(files), writer.written, work.unchanged, quarantined, seconds, len(work.renewed))
+    return EmbedReport(
+        len(files),
+        writer.written,
+        work.unchanged,
+        quarantined,
+        time.perf_counter() - start,
+        len(work.renewed),
+        use.add(finding=found_at - start).stages,
+        rate,
+        use.peak_bytes / 2**20,
+    )
 
 
 class _Steps:

@@ -1,25 +1,32 @@
-"""Files on their way to vectors: decoded ahead by threads, encoded in batches, collected into a shard."""
+"""Files on their way to vectors: read and decoded ahead by processes, encoded in batches, collected into a shard."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Generator, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 
 from sbka_milvus.embeddings import Gallery, PhotoRecords, QuarantinedFile
 from sbka_milvus.embeddings.shards import write_shard
 from sbka_milvus.errors import ImageError
-from sbka_milvus.images import DecodedPhoto, PhotoFile, load_photo_file
+from sbka_milvus.images import DecodedPhoto, DecodeLimits, Decoders, PhotoFile, is_remote
+from sbka_milvus.memory import peak_memory
+from sbka_milvus.pipelines.stages import EncodeUse, StageTimes
 from sbka_milvus.progress import Advance
 from sbka_milvus.protocols import Encoder
 from sbka_milvus.types import FloatArray
 
 OnFile = Callable[[PhotoFile | None], None]
 OnBatch = Callable[[Sequence[DecodedPhoto], FloatArray], None]
+_Outcome = DecodedPhoto | QuarantinedFile
+
+_READERS = 16
+"""Threads where photos come from addresses: these are waited for, which takes no processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +34,24 @@ class EmbedOptions:
     """How to embed; see :class:`~sbka_milvus.settings.IngestSettings`."""
 
     batch_size: int = 32
-    decode_threads: int = 2
+    decode_processes: int = 2
     shard_size: int = 4096
     max_pixels: int = 178_956_970
     decode_size: int = 224
     ahead: int = 4
-    """Batches that may wait decoded: the decoding threads stay ahead of the encoder, and memory stays bounded."""
+    """Batches that may wait decoded: decoding stays ahead of the encoder, and memory stays bounded."""
+    decode_seconds: float = 30.0
+    decode_memory_mb: int = 2048
+    max_bytes: int = 512 * 2**20
+    ahead_bytes: int = 256 * 2**20
+    """Bytes of pixels that may wait decoded: a few pictures of absurd proportions cannot be made small."""
+
+    @property
+    def limits(self) -> DecodeLimits:
+        """What one photo may cost."""
+        return DecodeLimits(
+            self.decode_seconds, self.decode_memory_mb, self.max_bytes, self.max_pixels, self.decode_size
+        )
 
 
 def encode_files(
@@ -43,58 +62,116 @@ def encode_files(
     problems: dict[str, str],
     advance: Advance,
     on_file: OnFile | None = None,
-) -> None:
+) -> EncodeUse:
     """Decodes and encodes files in their order.
 
     Args:
         files: the photos.
         encoder: what encodes them.
-        options: sizes and threads.
+        options: sizes, processes and limits.
         on_batch: is given the photos of a batch that could be decoded, and their vectors.
         problems: gains the reason for every file that could not be used, by its URI.
         advance: is told how many files are done.
         on_file: is told of each file before it is read, and at the end of none.
+
+    Raises:
+        DecoderError: Processes that decode cannot be started.
     """
-    # Closed before the pool is: after Ctrl-C it would else decode all that waits.
-    with (
-        ThreadPoolExecutor(options.decode_threads, thread_name_prefix="sbka-decode") as pool,
-        closing(_decode_ahead(pool, files, options, on_file)) as decoded,
-    ):
-        while batch := list(itertools.islice(decoded, options.batch_size)):
+    times = StageTimes()
+    with _Ahead(files, options, on_file) as ahead:
+        while True:
+            start = time.perf_counter()
+            batch = ahead.next_batch()
+            waited = encoded = written = time.perf_counter()
+            if not batch:
+                return ahead.use(times.add(waiting=waited - start))
             photos = [photo for photo in batch if isinstance(photo, DecodedPhoto)]
             problems.update({failure.uri: failure.reason for failure in batch if isinstance(failure, QuarantinedFile)})
             if photos:
-                on_batch(photos, encoder.encode_photos([photo.image for photo in photos]))
-            advance(len(batch))
+                vectors = encoder.encode_photos([photo.image for photo in photos])
+                encoded = time.perf_counter()
+                on_batch(photos, vectors)
+                written = time.perf_counter()
+            times = times.add(waiting=waited - start, encoding=encoded - waited, writing=written - encoded)
+            advance(len(batch), ahead.use(times).note)
 
 
-def _decode_ahead(
-    pool: ThreadPoolExecutor, files: Sequence[PhotoFile], options: EmbedOptions, on_file: OnFile | None
-) -> Generator[DecodedPhoto | QuarantinedFile, None, None]:
+class _Ahead:
     """Decodes in order, at most a few batches ahead."""
-    waiting: list[Future[DecodedPhoto | QuarantinedFile]] = []
-    source = iter(files)
-    try:
-        for file in source:
-            if on_file is not None:
-                on_file(file)
-            waiting.append(pool.submit(_decode, file, options))
-            if len(waiting) >= options.ahead * options.batch_size:
-                yield waiting.pop(0).result()
-        while waiting:
-            yield waiting.pop(0).result()
-        if on_file is not None:
-            on_file(None)
-    finally:
-        for future in waiting:
+
+    def __init__(self, files: Sequence[PhotoFile], options: EmbedOptions, on_file: OnFile | None) -> None:
+        self._options = options
+        self._on_file = on_file
+        self._source: Iterator[PhotoFile] | None = iter(files)
+        self._waiting: deque[Future[_Outcome]] = deque()
+        self._held = 0
+        self._lock = Lock()
+        self._decoders = Decoders(options.limits, options.decode_processes)
+        # Twice as many threads: while one takes a picture over from its process, another keeps the process at work.
+        threads = 2 * options.decode_processes
+        if any(is_remote(file.uri) for file in files):
+            threads = max(threads, _READERS)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="sbka-decode")
+
+    def __enter__(self) -> _Ahead:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # After Ctrl-C it would else decode all that waits.
+        for future in self._waiting:
             future.cancel()
+        self._decoders.close()
+        self._pool.shutdown()
+        # Whoever holds the traceback would else hold the pictures.
+        self._waiting.clear()
+
+    def next_batch(self) -> list[_Outcome]:
+        """The next files' photos, or why there is none; empty at the end."""
+        batch: list[_Outcome] = []
+        size = 0
+        while len(batch) < self._options.batch_size and size <= self._options.ahead_bytes:
+            self._fill()
+            if not self._waiting:
+                break
+            outcome = self._waiting.popleft().result()
+            batch.append(outcome)
+            size += _bytes_of(outcome)
+            with self._lock:
+                self._held -= _bytes_of(outcome)
+        return batch
+
+    def use(self, times: StageTimes) -> EncodeUse:
+        """What it has cost so far, with the stages that this class sees nothing of."""
+        use = self._decoders.use
+        peak = peak_memory() + self._decoders.most_memory
+        return EncodeUse(times.add(reading=use.reading_s, decoding=use.decoding_s), peak)
+
+    def _fill(self) -> None:
+        most = self._options.ahead * self._options.batch_size
+        while self._source is not None and len(self._waiting) < most and self._held <= self._options.ahead_bytes:
+            file = next(self._source, None)
+            if self._on_file is not None:
+                self._on_file(file)
+            if file is None:
+                self._source = None
+            else:
+                self._waiting.append(self._pool.submit(self._decode, file))
+
+    def _decode(self, file: PhotoFile) -> _Outcome:
+        try:
+            photo = self._decoders.decode(file)
+        except ImageError as error:
+            return QuarantinedFile(file.uri, error.problem)
+        with self._lock:
+            self._held += _bytes_of(photo)
+        return photo
 
 
-def _decode(file: PhotoFile, options: EmbedOptions) -> DecodedPhoto | QuarantinedFile:
-    try:
-        return load_photo_file(file, max_pixels=options.max_pixels, target_size=options.decode_size)
-    except ImageError as error:
-        return QuarantinedFile(file.uri, error.problem)
+def _bytes_of(outcome: _Outcome) -> int:
+    if isinstance(outcome, QuarantinedFile):
+        return 0
+    width, height = outcome.image.size
+    return 4 * width * height
 
 
 class ShardBuffer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sbka_milvus.embeddings import Gallery
@@ -11,16 +11,24 @@ from sbka_milvus.pipelines.embed import EmbedReport, embed_photos
 from sbka_milvus.pipelines.encode_files import EmbedOptions
 from sbka_milvus.pipelines.index import IndexOptions, IndexReport, build_index, require_current
 from sbka_milvus.pipelines.preflight import require_writable
+from sbka_milvus.pipelines.stages import Bottleneck, bottleneck
 from sbka_milvus.progress import Progress
 from sbka_milvus.protocols import Encoder, GalleryStore
 
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What an ingest did: see the two parts."""
+    """What an ingest did.
+
+    Attributes:
+        embed: the first part.
+        index: the second part.
+        bottleneck: the stage of both that took the largest part of the time.
+    """
 
     embed: EmbedReport
     index: IndexReport
+    bottleneck: Bottleneck = field(default_factory=Bottleneck)
 
 
 def ingest_photos(
@@ -47,4 +55,6 @@ def ingest_photos(
     require_current(gallery, store)
     require_writable(gallery)
     embedded = embed_photos(sources, gallery, encoder, embed_options, progress)
-    return IngestReport(embedded, build_index(gallery, store, index_options, progress))
+    indexed = build_index(gallery, store, index_options, progress)
+    stages = embedded.stages.add(indexing=indexed.seconds)
+    return IngestReport(replace(embedded, stages=stages), indexed, bottleneck(stages))

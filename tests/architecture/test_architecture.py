@@ -188,7 +188,7 @@ def test_the_choices_that_the_page_of_retraining_names_can_be_made() -> None:
     assert TrainingOptions.make(**values).model_dump(include=set(values)) == values
 
 
-_GROUPS = "model|jobs|gallery|retrain|feedback|sketches"
+_GROUPS = "model|jobs|gallery|retrain|feedback|sketches|quarantine"
 
 
 @pytest.mark.parametrize(
@@ -200,6 +200,7 @@ _GROUPS = "model|jobs|gallery|retrain|feedback|sketches"
         "docs/deployment.md",
         "docs/ingest.md",
         "docs/no_match.md",
+        "docs/quarantine.md",
         "docs/retraining.md",
         "docs/training.md",
     ],

@@ -67,6 +67,33 @@ def source_photos(
     return search.photos()
 
 
+def photos_of_uris(uris: Sequence[str], on_problem: OnProblem) -> Iterator[PhotoFile]:
+    """The photos of URIs, as :func:`source_photos` has named them; of folders and archives, those in them.
+
+    Nothing is raised: what is not there, or cannot be used, is told.
+
+    Args:
+        uris: of photos, folders and archives.
+        on_problem: is told the URI of everything that cannot be used, and why.
+    """
+    remote = [uri for uri in uris if is_remote(uri) and split_member(uri) is None and not is_archive(uri)]
+    for uri, found in zip(remote, remote_files().look_at_all(remote), strict=True):
+        if isinstance(found, RemoteFile):
+            yield PhotoFile(uri, Path(uri), found.size, found.stamp)
+        else:
+            on_problem(uri, found.problem)
+    asked = set(remote)
+    for uri in uris:
+        if uri not in asked:
+            search = _Search(on_problem)
+            try:
+                search.add(uri)
+                search.check()
+                yield from search.photos()
+            except ImageError as error:
+                on_problem(uri, error.problem)
+
+
 def absolute_sources(source: str | Path) -> list[str]:
     """The absolute sources that one stands for: see :func:`~sbka_milvus.images.uris.absolute_source`."""
     return [absolute_source(text) for text in _without_braces(os.fspath(source))]

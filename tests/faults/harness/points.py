@@ -51,7 +51,7 @@ _NAMED = {
         "JobFolder.write": lambda _job, kind, *_, **__: f"write-{kind}",
         "JobFolder.end": lambda _job, name, *_, **__: f"end-{name}",
     },
-    "sbka_milvus.images.decode": {"load_photo_file": lambda file, **__: f"read-{Path(file.uri).stem}"},
+    "sbka_milvus.images.decoders": {"Decoders.decode": lambda _decoders, file: f"read-{Path(file.uri).stem}"},
 }
 
 

@@ -78,7 +78,11 @@ def test_they_are_read_once(monkeypatch: pytest.MonkeyPatch):
         ("SBKA_MILVUS__TIMEOUT_S", "0"),
         ("SBKA_MILVUS__TIMEOUT_S", "inf"),
         ("SBKA_MILVUS__MAX_PARTITIONS", "1025"),
-        ("SBKA_INGEST__DECODE_THREADS", ""),
+        ("SBKA_INGEST__DECODE_PROCESSES", ""),
+        ("SBKA_INGEST__DECODE_SECONDS", "0"),
+        ("SBKA_INGEST__DECODE_SECONDS", "inf"),
+        ("SBKA_INGEST__DECODE_MEMORY_MB", "63"),
+        ("SBKA_INGEST__MAX_BYTES", "0"),
         ("SBKA_INGEST__KEEP_VERSIONS", "0"),
     ],
 )

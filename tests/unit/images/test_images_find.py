@@ -122,10 +122,13 @@ def test_loops_of_links_end(tree: Path) -> None:
     assert names(find_photos([f"{tree}/**/*"]), tree) == IN_ORDER
 
 
-def test_what_is_not_a_file_is_passed_over_in_folders_and_refused_by_name(tree: Path) -> None:
+def test_what_is_not_a_file_is_told_of_in_folders_and_refused_by_name(tree: Path) -> None:
     os.mkfifo(tree / "pipe.png")
+    os.mkfifo(tree / "pipe.txt")
     (tree / "device.png").symlink_to("/dev/zero")
-    assert names(find_photos([tree]), tree) == IN_ORDER
+    told: dict[str, str] = {}
+    assert names(find_photos([tree], lambda path, why: told.update({path.name: why})), tree) == IN_ORDER
+    assert told == dict.fromkeys(("device.png", "pipe.png"), "is a pipe, socket or device")
     with pytest.raises(ImageError, match=r"pipe\.png is a pipe, socket or device"):
         find_photos([tree / "pipe.png"])
 

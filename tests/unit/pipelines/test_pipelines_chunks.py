@@ -115,7 +115,7 @@ class TestEmbedding:
         named: list[str | None] = []
         counts: list[int] = []
         encoder = make_encoder(on_batch=lambda _: counts.append(len(named)))
-        one = EmbedOptions(batch_size=1, decode_threads=1, decode_size=32, ahead=1)
+        one = EmbedOptions(batch_size=1, decode_processes=1, decode_size=32, ahead=1)
         files = list(find_photos([photos]))
         embed_chunk(files, gallery, encoder, one, NAME, progress, lambda file: named.append(file and file.uri))
         # With one at a time nobody but the last one named can be at fault; of all read, none.

@@ -210,15 +210,15 @@ class TestStopping:
             embed_photos([photos], gallery, make_encoder(on_batch=fail), SMALL, progress)
         assert len(embedded(gallery)) == 2
 
-    @pytest.mark.parametrize("threads", [1, 3])
+    @pytest.mark.parametrize("processes", [1, 3])
     def test_few_pictures_are_in_memory_at_once(
-        self, gallery, make_encoder, progress, draw, tmp_path, count_alive, threads
+        self, gallery, make_encoder, progress, draw, tmp_path, count_alive, processes
     ):
         for number in range(60):
             draw(tmp_path / "many" / f"{number}.png", number)
         assert count_alive() == 0
         encoder = make_encoder()
-        options = EmbedOptions(batch_size=2, decode_threads=threads)
+        options = EmbedOptions(batch_size=2, decode_processes=processes)
         embed_photos([tmp_path / "many"], gallery, encoder, options, progress)
         assert sum(encoder.batches) == 60
         assert 2 <= encoder.most_alive <= (4 + 1) * 2

@@ -75,7 +75,7 @@ def told(split: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(_env_file=None, workspace=tmp_path / "workspace", ingest={"decode_threads": 7})  # type: ignore[call-arg,arg-type]
+    return Settings(_env_file=None, workspace=tmp_path / "workspace", ingest={"decode_processes": 7})  # type: ignore[call-arg,arg-type]
 
 
 def request_of(wish: TrainJob, settings: Settings) -> TrainRequest:

@@ -1,0 +1,131 @@
+"""Decoding stays ahead of the encoder by so much and no more, keeps the order, and ends when the run does."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from sbka_milvus.embeddings.shards import read_embeddings
+from sbka_milvus.images import find_photos, load_photo
+from sbka_milvus.pipelines.embed import embed_photos
+from sbka_milvus.pipelines.encode_files import EmbedOptions, encode_files
+
+SMALL = EmbedOptions(batch_size=2, decode_processes=2, decode_size=32)
+PLANT = Path(__file__).parents[2] / "badfiles" / "plant"
+
+
+def children() -> list[int]:
+    return [child.pid for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photos whose names say so break the processes that decode them."""
+    monkeypatch.syspath_prepend(PLANT)
+
+
+def run(files: Any, encoder: Any, options: EmbedOptions = SMALL) -> tuple[list[str], dict[str, str]]:
+    names: list[str] = []
+    problems: dict[str, str] = {}
+    encode_files(
+        files,
+        encoder,
+        options,
+        lambda photos, _: names.extend(photo.file.path.name for photo in photos),
+        problems,
+        noted,
+    )
+    return names, {Path(uri).name: why for uri, why in problems.items()}
+
+
+def noted(steps: int = 1, note: str = "") -> None:
+    assert steps >= 1 and note.startswith("limit: ")
+
+
+def test_the_order_is_kept_whatever_each_photo_takes(photos: Path, make_encoder: Any, planted: None) -> None:
+    for number, name in ((2, "stuck"), (5, "segfault"), (7, "babble")):
+        (photos / f"{number:02}.png").rename(photos / f"{name}-{number:02}.png")
+    files = sorted(find_photos([photos]), key=lambda file: file.path.stem[-2:])
+    names, problems = run(files, make_encoder(), replace(SMALL, decode_seconds=1.0))
+    assert names == [file.path.name for file in files if not file.path.name.startswith(("stuck", "segfault"))]
+    assert set(problems) == {"stuck-02.png", "segfault-05.png"}
+
+
+def test_jpegs_get_the_vectors_that_they_would_get_without_processes(
+    make_encoder: Any, gallery: Any, progress: Any, tmp_path: Path
+) -> None:
+    for number in range(4):
+        pixels = np.random.default_rng(number).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+        path = tmp_path / "jpegs" / f"{number}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels).resize((900, 600), Image.Resampling.BICUBIC).save(path)
+    embed_photos([tmp_path / "jpegs"], gallery, make_encoder(), SMALL, progress)
+    found = read_embeddings(gallery.shard_folder, "grid-1")
+    assert found is not None
+    expected = make_encoder().encode_photos([load_photo(uri, target_size=32) for uri in found.uris])
+    np.testing.assert_array_equal(found.vectors, expected)
+
+
+def test_pictures_of_absurd_proportions_wait_in_small_numbers(
+    make_encoder: Any, tmp_path: Path, count_alive: Any
+) -> None:
+    for number in range(24):
+        Image.new("RGB", (20_000, 40), (number, 0, 0)).save(tmp_path / f"{number:02}.png", compress_level=1)
+    encoder = make_encoder()
+    options = EmbedOptions(batch_size=8, decode_processes=1, decode_size=32, ahead_bytes=8 * 2**20)
+    names, problems = run(list(find_photos([tmp_path])), encoder, options)
+    assert (len(names), problems) == (24, {})
+    # Each is of 3.2 million bytes: a batch ends with the third, and a few more wait.
+    assert max(encoder.batches) == 3
+    assert encoder.most_alive <= 3 + 3 + 2
+
+
+def test_few_photos_need_few_processes(photos: Path, make_encoder: Any) -> None:
+    seen: list[int] = []
+    encoder = make_encoder(on_batch=lambda _: seen.append(len(children())))
+    before = len(children())
+    run(list(find_photos([photos / "00.png"])), encoder, replace(SMALL, decode_processes=8))
+    assert seen == [before + 1]
+
+
+def test_they_are_gone_when_it_is_done_or_was_stopped(photos: Path, make_encoder: Any, planted: None) -> None:
+    before = children()
+    run(list(find_photos([photos])), make_encoder())
+    assert children() == before
+    (photos / "04.png").rename(photos / "hang-04.png")
+
+    def stop(batch: int) -> None:
+        raise KeyboardInterrupt
+
+    files = sorted(find_photos([photos]), key=lambda file: file.path.stem[-2:])
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(files, make_encoder(on_batch=stop), replace(SMALL, decode_seconds=600.0))
+    # One of them was in a photo that takes ten minutes.
+    assert time.monotonic() - start < 60
+    assert children() == before
+
+
+def test_it_works_in_a_child_that_may_have_no_children_of_multiprocessing(photos: Path, make_encoder: Any) -> None:
+    """As a worker's: its processes are daemons, to which multiprocessing refuses children of their own."""
+    context = multiprocessing.get_context("fork")
+    results = context.SimpleQueue()
+
+    def work() -> None:
+        results.put((multiprocessing.current_process().daemon, *run(list(find_photos([photos])), make_encoder())))
+
+    child = context.Process(target=work, daemon=True)
+    child.start()
+    daemon, names, problems = results.get()
+    child.join(60)
+    assert (daemon, len(names), problems, child.exitcode) == (True, 10, {}, 0)
+    assert os.getpid() != child.pid
