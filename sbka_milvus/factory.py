@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sbka_milvus.pipelines.evaluate_options import EvaluateOptions
     from sbka_milvus.pipelines.ingest import IngestReport
     from sbka_milvus.pipelines.model_statistics import StatisticsReport
+    from sbka_milvus.pipelines.prune import PruneOptions
     from sbka_milvus.store import MilvusGalleryStore
 
 
@@ -144,6 +145,7 @@ def ingest_into(
     *,
     model: Path | None = None,
     name: str | None = None,
+    pruning: PruneOptions | None = None,
 ) -> IngestReport:
     """Takes photos into a gallery folder, which is made where there is none.
 
@@ -155,6 +157,7 @@ def ingest_into(
         progress: what shows the stages.
         model: bundle to embed with; by default the gallery's own, and for a new gallery the default backbone.
         name: of a new gallery in Milvus; by default from the folder's name.
+        pruning: how photos of these sources that are there no more are taken out; none: they stay.
 
     Raises:
         SbkaError: Any of those of :func:`~sbka_milvus.pipelines.ingest.ingest_photos`, or of the model.
@@ -181,6 +184,7 @@ def ingest_into(
                 options.n_clusters, options.keep_versions, place=milvus_place(settings), matching=options.matching
             ),
             progress,
+            pruning,
         )
     finally:
         store.close()

@@ -50,6 +50,7 @@ class Plan:
         unchanged: of them already embedded.
         problems: files that could not be looked at, with the reasons.
         listed: of the photos those that stood in quarantine before.
+        missing: what is to be pruned: :class:`~sbka_milvus.pipelines.prune.Missing`; empty where nothing is.
     """
 
     fingerprint: str
@@ -60,6 +61,7 @@ class Plan:
     unchanged: int
     problems: dict[str, str]
     listed: tuple[str, ...]
+    missing: dict[str, Any]
 
     @classmethod
     def read(cls, job: JobFolder) -> Plan | None:

@@ -106,9 +106,9 @@ def read_records(folder: Path, fingerprint: str) -> Iterator[PhotoRecords]:
     # Known before the first record is given out: it may be a later shard that takes its photo out.
     last_removed = {uri: number for number, path in enumerate(shards) for uri in read_removals(path)}
     for number, path in enumerate(shards):
-        table, _ = _parted(_read(path))
+        table, _ = read_table(path)
         require_own(table, path, fingerprint)
-        records = _from_table(table, path) if len(table) else None
+        records = to_records(table, path) if len(table) else None
         if records is not None and last_removed:
             records = records.rows([row for row, uri in enumerate(records.uris) if last_removed.get(uri, 0) <= number])
         if records:
@@ -188,12 +188,11 @@ def read_columns(
     for path in list_shards(folder):
         if path.name in without:
             continue
-        held = _names(path)
-        table, removed = _parted(_read(path, [name for name in (*columns, _REMOVED) if name in held]))
+        table, removed = read_table(path, list(columns))
         try:
             values = [_values(table, name) for name in columns]
         except (KeyError, AttributeError) as error:
-            raise _damaged(path, error) from error
+            raise damaged(path, error) from error
         yield path, values, removed
 
 
@@ -231,7 +230,7 @@ def _said(text: str, path: Path) -> Metadata:
     try:
         said: Metadata = json.loads(text)
     except ValueError as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     return said
 
 
@@ -240,20 +239,22 @@ def read_table(path: Path, columns: list[str] | None = None) -> tuple[Any, list[
 
     Args:
         path: the shard.
-        columns: those to be read; by default all.
+        columns: those to be read; by default all. What only takes photos out has none but ``uri``.
 
     Raises:
         GalleryError: It is damaged.
     """
-    held = _names(path) if columns is not None else []
-    return _parted(_read(path, None if columns is None else [*columns, *([_REMOVED] if _REMOVED in held else [])]))
+    if columns is None:
+        return _parted(_read(path))
+    held = _names(path)
+    return _parted(_read(path, [name for name in (*columns, _REMOVED) if name in held]))
 
 
 def _read(path: Path, columns: list[str] | None = None) -> Any:
     try:
         table = pq.read_table(path, columns=columns, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     written = (table.schema.metadata or {}).get(_FORMAT, _FORMAT_VERSION)
     if written not in (_FORMAT_VERSION, _FORMAT_REMOVING):
         raise GalleryError(
@@ -269,7 +270,7 @@ def _names(path: Path) -> list[str]:
     try:
         return list(pq.read_schema(path).names)
     except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
 
 
 def _parted(table: Any) -> tuple[Any, list[str]]:
@@ -281,7 +282,8 @@ def _parted(table: Any) -> tuple[Any, list[str]]:
     return table.filter(pc.invert(marked)).drop_columns([_REMOVED]), gone
 
 
-def _damaged(path: Path, error: Exception) -> GalleryError:
+def damaged(path: Path, error: Exception) -> GalleryError:
+    """Says that a shard cannot be used."""
     return GalleryError(
         f"The shard {path} is damaged or unreadable: {error}.",
         "Move it away and run `sbka ingest` again: the photos it held are embedded anew.",
@@ -314,7 +316,12 @@ def _photo_table(records: PhotoRecords) -> Any:
     return pa.table(columns)
 
 
-def _from_table(table: Any, path: Path) -> PhotoRecords:
+def to_records(table: Any, path: Path) -> PhotoRecords:
+    """The photos of a table that :func:`read_table` has read with all its columns.
+
+    Raises:
+        GalleryError: It is damaged.
+    """
     table = table.combine_chunks()
     try:
         vectors = table["vector"].combine_chunks()
@@ -330,7 +337,7 @@ def _from_table(table: Any, path: Path) -> PhotoRecords:
             metadata=_metadata_of(table),
         )
     except (KeyError, AttributeError, ValueError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
 
 
 def _metadata_of(table: Any) -> tuple[Metadata | None, ...]:
