@@ -207,8 +207,10 @@ def _show(report: object, gallery: Path) -> None:
         highlight=False,
     )
     verb = "Serving" if index.rebuilt else "Still serving"
+    distinct = "" if index.distinct == index.photos else f", {index.distinct} of them distinct,"
     out.print(
-        f"{verb} version {index.version}: {index.photos} photos in {index.clusters} clusters ({index.matching}). "
+        f"{verb} version {index.version}: {index.photos} photos{distinct} in {index.clusters} clusters "
+        f"({index.matching}). "
         f"Next: sbka search SKETCH --gallery {printable(gallery)}",
         highlight=False,
     )

@@ -87,7 +87,10 @@ def search(
                     "probes": list(result.probes),
                     "confidence": result.confidence,
                     "good_match": None if result.confidence is None else result.confidence >= least,
-                    "hits": [asdict(hit) | {"uri": printable(hit.uri)} for hit in result],
+                    "hits": [
+                        asdict(hit) | {"uri": printable(hit.uri), "duplicates": [*map(printable, hit.duplicates)]}
+                        for hit in result
+                    ],
                 }
                 for path, result in zip(sketches, results, strict=True)
             ]
@@ -143,7 +146,7 @@ def _show(sketch: Path, result: SearchResult, least: float) -> None:
         ("photo", "rank", "score", "cluster", "cluster\nscore", "member\nscore"),
         (
             (
-                hit.uri[len(folder) :],
+                hit.uri[len(folder) :] + (f" (and {len(hit.duplicates)} equal)" if hit.duplicates else ""),
                 hit.rank,
                 f"{hit.score:.3f}",
                 hit.cluster_id,
