@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sbka_milvus.evaluation import EvaluationPlan, EvaluationReport
     from sbka_milvus.pipelines.encode_files import EmbedOptions
     from sbka_milvus.pipelines.evaluate_options import EvaluateOptions
+    from sbka_milvus.pipelines.index import IndexOptions
     from sbka_milvus.pipelines.ingest import IngestReport
     from sbka_milvus.pipelines.model_statistics import StatisticsReport
     from sbka_milvus.pipelines.prune import PruneOptions
@@ -162,14 +163,12 @@ def ingest_into(
     Raises:
         SbkaError: Any of those of :func:`~sbka_milvus.pipelines.ingest.ingest_photos`, or of the model.
     """
-    from sbka_milvus.pipelines.index import IndexOptions
     from sbka_milvus.pipelines.ingest import ingest_photos
     from sbka_milvus.pipelines.versions import follow_served
 
     source_photos(sources)  # a mistyped source is refused before anything is loaded or made
     gallery = prepare_gallery(root, model, name, settings, progress)
     store = open_store(gallery, settings)
-    options = settings.ingest
     try:
         gallery = follow_served(gallery, store)
         with progress.stage("Loading the model"):
@@ -180,14 +179,20 @@ def ingest_into(
             encoder,
             store,
             embed_options(encoder.input_size, settings),
-            IndexOptions(
-                options.n_clusters, options.keep_versions, place=milvus_place(settings), matching=options.matching
-            ),
+            index_options(settings),
             progress,
             pruning,
         )
     finally:
         store.close()
+
+
+def index_options(settings: Settings) -> IndexOptions:
+    """Options of indexing from the settings."""
+    from sbka_milvus.pipelines.index import IndexOptions
+
+    ingest = settings.ingest
+    return IndexOptions(ingest.n_clusters, ingest.keep_versions, place=milvus_place(settings), matching=ingest.matching)
 
 
 def prepare_gallery(

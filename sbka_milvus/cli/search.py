@@ -67,10 +67,11 @@ def search(
 
     from sbka_milvus.api import SketchSearch
     from sbka_milvus.cli.console import err, print_json, printable
+    from sbka_milvus.cli.sheet_files import require_sheet_suffix
     from sbka_milvus.settings import load_settings
 
     if sheet is not None:
-        _require_sheet_suffix(sheet)
+        require_sheet_suffix(sheet)
     least = load_settings().search.min_confidence if min_confidence is None else min_confidence
     with SketchSearch.open(gallery) as engine:
         drawn = [engine.normalise(path) for path in sketches]
@@ -176,10 +177,3 @@ def shared_folder(uris: Sequence[str]) -> str:
     while folders and all(len(folder) > shared and folder[shared] == folders[0][shared] for folder in folders):
         shared += 1
     return "".join(f"{part}/" for part in folders[0][:shared]) if shared else ""
-
-
-def _require_sheet_suffix(sheet: Path) -> None:
-    from sbka_milvus.errors import SettingsError
-
-    if sheet.suffix.lower() not in (".png", ".html", ".htm"):
-        raise SettingsError(f"A contact sheet cannot be written as {sheet.name}.", "Name it .png or .html.")
