@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ from sbka_milvus.images.uris import is_archive, is_remote, split_member
 
 MOST_GONE = 0.5
 """The share of a source's photos that may go without consent."""
+
+_FOLDERS = 65_536
+"""Of which it is remembered whether a pattern covers them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,18 +162,22 @@ class _Root:
         self._text = text
         self._pattern = Pattern(text) if is_pattern(text) and not os.path.lexists(text) else None
         self._is_folder = os.path.isdir(text)  # noqa: PTH112
-        self._fits = cache(self._pattern.matches) if self._pattern else None
+        # A folder that matches is walked, too. Folders come again and again, photos do not.
+        self._is_in = lru_cache(_FOLDERS)(self._is_below)
 
     def covers(self, uri: str) -> bool:
         """Whether a photo comes from here."""
-        if self._fits is None:
+        if self._pattern is None:
             return belongs_to(uri, self._text)
         member = split_member(uri)
         path = member[0] if member else uri
-        while "/" in path.rstrip("/"):
-            if self._fits(path):
+        return self._pattern.matches(path) or self._is_in(path.rpartition("/")[0])
+
+    def _is_below(self, folder: str) -> bool:
+        while self._pattern is not None and folder:
+            if self._pattern.matches(folder):
                 return True
-            path = path.rpartition("/")[0]
+            folder = folder.rpartition("/")[0]
         return False
 
     def has_lost(self, uri: str) -> bool:
@@ -191,4 +198,7 @@ class _Root:
 
 
 def _holds_photos(subject: str) -> bool:
+    """Whether what cannot be used is a folder or an archive; an archive within one is nothing that photos come from."""
+    if split_member(subject):
+        return False
     return is_archive(subject) or (not is_remote(subject) and os.path.isdir(subject))  # noqa: PTH112

@@ -52,7 +52,6 @@ def plan(unit: Unit, progress: Progress) -> dict[str, Any]:
         unchanged=total - len(missing),
         problems={},
         listed=(),
-        missing={},
     )
     return made.to_dict()
 

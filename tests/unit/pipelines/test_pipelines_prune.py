@@ -188,6 +188,15 @@ class TestArchives:
         assert str(archive) in report.unpruned
         assert len(names(gallery)) == 10
 
+    def test_what_could_never_be_used_speaks_not_against_it(self, ingest, gallery, photos, archive):
+        """An archive within the archive is passed over each time."""
+        for numbers in (range(10), range(3, 10)):
+            self.pack(photos, archive, numbers)
+            with zipfile.ZipFile(archive, "a") as packed:
+                packed.writestr("inner.tar", b"0" * 100)
+            report = ingest(archive)
+        assert (report.pruned, report.unpruned) == (3, {})
+
     def test_archives_in_a_folder_are_not_looked_into_and_lose_nothing(self, ingest, gallery, photos, draw):
         folder = draw(photos.parent / "mixed" / "x.png", 80).parent
         archive = self.pack(photos, folder / "a.zip", range(10))
@@ -215,6 +224,16 @@ class TestSources:
             (photos / name).unlink()
         assert ingest(photos / "0[0-3].png").pruned == 2
         assert len(names(gallery)) == 8
+
+    def test_a_pattern_of_folders_covers_what_lies_in_them(self, ingest, gallery, photos, draw):
+        for folder in ("cats", "cars", "dogs"):
+            for number in range(3):
+                draw(photos / folder / f"{folder}{number}.png", sum(map(ord, folder)) + 10 * number)
+        ingest(photos)
+        for path in (photos / "cats" / "cats0.png", photos / "dogs" / "dogs0.png"):
+            path.unlink()
+        assert ingest(photos / "c*").pruned == 1
+        assert "dogs0.png" in names(gallery)
 
     def test_a_deep_pattern_covers_what_lies_below(self, ingest, gallery, photos, draw):
         for number in range(4):

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from sbka_milvus.cli.jobs import lines_of
 from sbka_milvus.embeddings import Gallery
 from sbka_milvus.embeddings.removal import remove_photos
 from sbka_milvus.embeddings.shards import list_shards, read_known
 from sbka_milvus.errors import JobError
+from sbka_milvus.settings import Settings
 from schemas.jobs import IngestJob
 from schemas.wire import parse
+from workers.submit import Job, submit_ingest
 from workers.units import ingest as units
 
 Make = Callable[..., Any]
@@ -160,3 +163,23 @@ def test_a_wish_of_an_earlier_release_prunes_nothing() -> None:
     assert (wish.prune, wish.prune_all) == (False, False)
     with pytest.raises(JobError, match="prune"):
         parse(IngestJob, {"sources": ["/p"], "gallery": "/g", "prune": "perhaps"}, "The ingest")
+
+
+def test_a_submitted_wish_says_whether_to_prune(
+    photos: Path, gallery: Gallery, settings: Settings, ingest: Make
+) -> None:
+    job = submit_ingest([photos], gallery.root, prune_all=True, settings=settings)
+    assert (job.folder.request.prune, job.folder.request.prune_all) == (True, True)
+    # To take the same photos in without pruning is other work.
+    other = submit_ingest([photos], gallery.root, settings=settings)
+    assert (other.folder.request.prune, other.folder.request.prune_all) == (False, False)
+
+
+def test_what_was_taken_over_and_pruned_is_told(context: Any, ingest: Make, photos: Path, settings: Settings) -> None:
+    context.finish(ingest())
+    (photos / "7.png").rename(photos / "seven.png")
+    (photos / "6.png").unlink()
+    job = ingest(prune=True)
+    context.finish(job)
+    told = dict(lines_of(Job(job, settings).status()))
+    assert told["photos"] == "7 found, 0 embedded, 6 unchanged, 1 moved, 1 pruned"
