@@ -158,6 +158,23 @@ def test_a_removal_while_a_job_is_at_work_is_kept(context: Any, ingest: Make, ga
     assert len(served(context)) == 8
 
 
+@pytest.mark.parametrize("after", ["plan", "embed-000001", "build", "gate"])
+def test_what_is_removed_while_an_upgrade_is_at_work_does_not_come_back_with_it(
+    context: Any, ingest: Make, upgrade: Make, gallery: Gallery, photos: Path, after: str
+) -> None:
+    context.finish(ingest())
+    job = upgrade()
+    for unit in ("plan", "embed-000000", "embed-000001", "embed-000002", "build", "gate"):
+        context.do(job, unit)
+        if unit == after:
+            remove_photos(gallery, [str(photos / "4.png")])
+    context.finish(job)
+    assert job.ending("report")["state"] == "done"
+    assert context.memory.served("cats").fingerprint == "grid-two"
+    assert served(context) == {f"{number}.png" for number in range(8) if number != 4}
+    assert names(Gallery.open(gallery.root)) == served(context)
+
+
 def test_a_wish_of_an_earlier_release_prunes_nothing() -> None:
     wish = parse(IngestJob, {"sources": ["/p"], "gallery": "/g"}, "The ingest")
     assert (wish.prune, wish.prune_all) == (False, False)
