@@ -38,7 +38,7 @@ from sbka_milvus.images import IMAGE_SUFFIXES
 from sbka_milvus.pipelines.encode_files import EmbedOptions
 from sbka_milvus.pipelines.import_model import import_model
 from sbka_milvus.pipelines.index import IndexOptions
-from sbka_milvus.pipelines.ingest import ingest_photos
+from sbka_milvus.pipelines.ingest import IngestOptions, ingest_photos
 from sbka_milvus.progress import SilentProgress
 from sbka_milvus.settings import Settings
 from workers.services.state import live_up
@@ -110,11 +110,13 @@ class Bench:
         options = EmbedOptions(decode_size=encoder.input_size)
         warm = prepare_gallery(root.with_name(f"{root.name}-warm"), self.model, None, settings, SilentProgress())
         store = open_store(warm, settings)
-        ingest_photos(self.photos[:200], warm, encoder, store, options, IndexOptions(), SilentProgress())
+        ingest_photos(self.photos[:200], warm, encoder, store, IngestOptions(options, IndexOptions()), SilentProgress())
         store.close()
         start = time.perf_counter()
         store = open_store(gallery, settings)
-        report = ingest_photos(self.photos, gallery, encoder, store, options, IndexOptions(), SilentProgress())
+        report = ingest_photos(
+            self.photos, gallery, encoder, store, IngestOptions(options, IndexOptions()), SilentProgress()
+        )
         store.close()
         assert report.index.photos == len(self.photos), report
         seconds = time.perf_counter() - start

@@ -17,6 +17,7 @@ from sbka_milvus.factory import open_encoder, open_store
 from sbka_milvus.images import load_sketch
 from sbka_milvus.patience import patiently
 from sbka_milvus.pipelines.confidence import ConfidenceJudge
+from sbka_milvus.pipelines.copies import copies_finder
 from sbka_milvus.pipelines.matching import matching_finder
 from sbka_milvus.pipelines.version_states import has_model
 from sbka_milvus.pipelines.versions import follow_served
@@ -77,8 +78,8 @@ class SketchSearch:
         self._store = store
         self._settings = settings
         self._folder = folder
-        finder = None if folder is None else matching_finder(folder)
-        self._searcher = GallerySearcher(store, gallery, matching_of=finder)
+        matching_of, copies_of = (None, None) if folder is None else (matching_finder(folder), copies_finder(folder))
+        self._searcher = GallerySearcher(store, gallery, matching_of=matching_of, copies_of=copies_of)
         self._follow()
         self._judge_of(self.encoder)
         patiently(lambda: self._searcher.matching)  # what cannot be searched is told now and not at the first sketch

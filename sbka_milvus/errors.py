@@ -15,6 +15,7 @@ SbkaError
 ├── TrainingError        training that cannot start or go on
 ├── GalleryError         a gallery workspace that is missing, damaged or empty
 │   ├── GalleryBusy      another process is indexing it: worth retrying
+│   ├── PruneRefused     so much of a source is gone that it may only be away
 │   └── MatchingError    what a version is matched by is missing or damaged
 ├── JobError             a background job that is unknown, refused or failed
 │   ├── JobCancelled     it was cancelled
@@ -105,6 +106,10 @@ class GalleryBusy(GalleryError):
     """Another process is indexing the gallery now. Worth retrying."""
 
     retryable = True
+
+
+class PruneRefused(GalleryError):
+    """More than half of what a gallery holds of a source is not there: a drive may not be mounted."""
 
 
 class MatchingError(GalleryError):

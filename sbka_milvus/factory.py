@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from sbka_milvus.evaluation import EvaluationPlan, EvaluationReport
     from sbka_milvus.pipelines.encode_files import EmbedOptions
     from sbka_milvus.pipelines.evaluate_options import EvaluateOptions
+    from sbka_milvus.pipelines.index import IndexOptions
     from sbka_milvus.pipelines.ingest import IngestReport
     from sbka_milvus.pipelines.model_statistics import StatisticsReport
+    from sbka_milvus.pipelines.prune import PruneOptions
     from sbka_milvus.pipelines.quarantine import RetryReport
     from sbka_milvus.store import MilvusGalleryStore
 
@@ -151,6 +153,7 @@ def ingest_into(
     *,
     model: Path | None = None,
     name: str | None = None,
+    pruning: PruneOptions | None = None,
 ) -> IngestReport:
     """Takes photos into a gallery folder, which is made where there is none.
 
@@ -162,37 +165,39 @@ def ingest_into(
         progress: what shows the stages.
         model: bundle to embed with; by default the gallery's own, and for a new gallery the default backbone.
         name: of a new gallery in Milvus; by default from the folder's name.
+        pruning: how photos of these sources that are there no more are taken out; none: they stay.
 
     Raises:
         SbkaError: Any of those of :func:`~sbka_milvus.pipelines.ingest.ingest_photos`, or of the model.
     """
-    from sbka_milvus.pipelines.index import IndexOptions
-    from sbka_milvus.pipelines.ingest import ingest_photos
-    from sbka_milvus.pipelines.preflight import require_encoding
+    from sbka_milvus.encoders.manifest import read_manifest
+    from sbka_milvus.encoders.waiting import WaitingEncoder
+    from sbka_milvus.pipelines.ingest import IngestOptions, ingest_photos
     from sbka_milvus.pipelines.versions import follow_served
 
     source_photos(sources)  # a mistyped source is refused before anything is loaded or made
     gallery = prepare_gallery(root, model, name, settings, progress)
     store = open_store(gallery, settings)
-    options = settings.ingest
     try:
         gallery = follow_served(gallery, store)
-        with progress.stage("Loading the model"):
-            encoder = open_encoder(gallery.model_folder, settings)
-            require_encoding(encoder)
-        return ingest_photos(
-            sources,
-            gallery,
-            encoder,
-            store,
-            embed_options(encoder.input_size, settings),
-            IndexOptions(
-                options.n_clusters, options.keep_versions, place=milvus_place(settings), matching=options.matching
-            ),
-            progress,
+        folder = gallery.model_folder
+        encoder = WaitingEncoder(read_manifest(folder), lambda: _load_checked(folder, settings, progress))
+        options = IngestOptions(
+            embed_options(encoder.input_size, settings), index_options(settings), pruning, before_first=encoder.load
         )
+        return ingest_photos(sources, gallery, encoder, store, options, progress)
     finally:
         store.close()
+
+
+def _load_checked(model: Path, settings: Settings, progress: Progress) -> BundleEncoder:
+    """The encoder of a bundle, which has encoded a picture."""
+    from sbka_milvus.pipelines.preflight import require_encoding
+
+    with progress.stage("Loading the model"):
+        encoder = open_encoder(model, settings)
+        require_encoding(encoder)
+        return encoder
 
 
 def retry_quarantine(root: Path, settings: Settings, progress: Progress, *, reason: str = "") -> RetryReport:
@@ -207,7 +212,6 @@ def retry_quarantine(root: Path, settings: Settings, progress: Progress, *, reas
     Raises:
         SbkaError: Any of those of :func:`~sbka_milvus.pipelines.quarantine.retry_quarantined`, or of the model.
     """
-    from sbka_milvus.pipelines.index import IndexOptions
     from sbka_milvus.pipelines.quarantine import RetryReport, has_quarantined, retry_quarantined
     from sbka_milvus.pipelines.versions import follow_served
 
@@ -215,7 +219,6 @@ def retry_quarantine(root: Path, settings: Settings, progress: Progress, *, reas
     if not has_quarantined(gallery, reason):
         return RetryReport()
     store = open_store(gallery, settings)
-    options = settings.ingest
     try:
         gallery = follow_served(gallery, store)
         with progress.stage("Loading the model"):
@@ -225,14 +228,20 @@ def retry_quarantine(root: Path, settings: Settings, progress: Progress, *, reas
             encoder,
             store,
             embed_options(encoder.input_size, settings),
-            IndexOptions(
-                options.n_clusters, options.keep_versions, place=milvus_place(settings), matching=options.matching
-            ),
+            index_options(settings),
             progress,
             reason,
         )
     finally:
         store.close()
+
+
+def index_options(settings: Settings) -> IndexOptions:
+    """Options of indexing from the settings."""
+    from sbka_milvus.pipelines.index import IndexOptions
+
+    ingest = settings.ingest
+    return IndexOptions(ingest.n_clusters, ingest.keep_versions, place=milvus_place(settings), matching=ingest.matching)
 
 
 def prepare_gallery(
@@ -250,19 +259,19 @@ def prepare_gallery(
     Raises:
         SbkaError: The folder, the model or the name cannot be used.
     """
+    if name is not None:
+        require_gallery_name(name)
+    if Gallery.exists(root):
+        opened = Gallery.open(root)
+        # A run that was killed between making the gallery and copying its model is made good below.
+        if _has_model(opened, model):
+            return opened
     from sbka_milvus.encoders.backbones import BuildRequest
     from sbka_milvus.encoders.bundle import copy_bundle
-    from sbka_milvus.encoders.manifest import MANIFEST_FILE, read_manifest
+    from sbka_milvus.encoders.manifest import read_manifest
     from sbka_milvus.encoders.spec import BackboneSpec
     from sbka_milvus.pipelines.import_model import import_model
 
-    if name is not None:
-        require_gallery_name(name)
-    if model is None and Gallery.exists(root):
-        opened = Gallery.open(root)
-        # A run that was killed between making the gallery and copying its model is made good below.
-        if (opened.model_folder / MANIFEST_FILE).is_file():
-            return opened
     with tempfile.TemporaryDirectory(prefix="sbka-") as temporary:
         if model is None:
             model = Path(temporary) / "model"
@@ -270,6 +279,20 @@ def prepare_gallery(
         gallery = Gallery.create_or_open(root, read_manifest(model).fingerprint, name)
         copy_bundle(model, gallery.model_folder)
         return gallery
+
+
+def _has_model(gallery: Gallery, given: Path | None) -> bool:
+    """Whether a gallery has its model, and all that a given one would bring; nothing of a network is looked at."""
+    from sbka_milvus.encoders.manifest import MANIFEST_FILE, read_manifest
+    from sbka_milvus.encoders.statistics import STATISTICS_FILE
+
+    if not (gallery.model_folder / MANIFEST_FILE).is_file():
+        return False
+    if given is None:
+        return True
+    if (given / STATISTICS_FILE).is_file() and not (gallery.model_folder / STATISTICS_FILE).is_file():
+        return False
+    return read_manifest(given).fingerprint == read_manifest(gallery.model_folder).fingerprint == gallery.fingerprint
 
 
 def embed_options(input_size: int, settings: Settings) -> EmbedOptions:

@@ -74,6 +74,20 @@ Raises:
 """
 
 
+class Copies(Protocol):
+    """Which photos of a version are equal, byte for byte."""
+
+    def groups_of(self, ids: IntArray) -> IntArray:
+        """The group of each photo, shape (n,), int64; -1 for one that has no copies."""
+
+    def uris(self, group: int) -> tuple[str, ...]:
+        """All photos of a group, sorted; at least two."""
+
+
+CopiesOf = Callable[[VersionInfo], Copies | None]
+"""Finds the equal photos of a version; none where there are none, or nothing is known of them."""
+
+
 class Judge(Protocol):
     """Says how sure search results are."""
 

@@ -291,6 +291,7 @@ class Hit:
         member_score: cosine of the sketch and the photo, likewise.
         cluster_weight: the weight of the cluster score.
         level: what is taken off because the photo is near to sketches of all kinds; 0 in a version of the form *fused*.
+        duplicates: URIs of the other photos of the gallery that are equal to this one, byte for byte; sorted.
     """
 
     rank: int
@@ -302,6 +303,7 @@ class Hit:
     member_score: float
     cluster_weight: float
     level: float = 0.0
+    duplicates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

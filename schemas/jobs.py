@@ -22,6 +22,8 @@ class IngestJob(Wire):
         gallery: its folder, which exists and holds its model.
         n_clusters: wanted clusters; 0: chosen from the gallery.
         matching: how sketches are to be matched; none: by the worker's settings.
+        prune: take out photos of these sources that are there no more.
+        prune_all: also where more than half of what a source held would go.
     """
 
     kind: Literal["ingest"] = "ingest"
@@ -29,6 +31,8 @@ class IngestJob(Wire):
     gallery: AbsolutePath
     n_clusters: int = Field(default=0, ge=0)
     matching: MatchingForm | None = None
+    prune: bool = False
+    prune_all: bool = False
 
 
 class TrainJob(Wire):

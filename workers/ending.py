@@ -57,13 +57,13 @@ def make_report(job: JobFolder) -> dict[str, Any]:
 
 
 def chunk_sums(job: JobFolder) -> dict[str, Any]:
-    """Photos embedded and files quarantined over all chunks, and the seconds that workers were at it."""
-    embedded = 0
+    """Photos embedded or taken over, and files quarantined over all chunks; the seconds that workers were at it."""
+    photos = dict.fromkeys(("embedded", "moved", "copied", "touched"), 0)
     seconds = 0.0
     for unit in sorted(job.names("done")):
         if unit.startswith("embed-"):
             done = job.read("done", unit) or {}
-            embedded += int(done.get("embedded", 0))
+            photos = {name: count + int(done.get(name, 0)) for name, count in photos.items()}
             seconds += float(done.get("seconds", 0.0))
     bad = [asdict(file) for file in quarantined(job)]
-    return {"embedded": embedded, "quarantined": bad, "worker_seconds": seconds}
+    return {**photos, "quarantined": bad, "worker_seconds": seconds}

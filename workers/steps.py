@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sbka_milvus.embeddings import QuarantinedFile
@@ -50,6 +50,7 @@ class Plan:
         unchanged: of them already embedded.
         problems: files that could not be looked at, with the reasons.
         listed: of the photos those that stood in quarantine before.
+        missing: what is to be pruned: :class:`~sbka_milvus.pipelines.prune.Missing`; empty where nothing is.
     """
 
     fingerprint: str
@@ -60,12 +61,16 @@ class Plan:
     unchanged: int
     problems: dict[str, str]
     listed: tuple[str, ...]
+    missing: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, job: JobFolder) -> Plan | None:
         """The plan of a job; none where there is none yet, or where it is damaged."""
         content = job.read("done", "plan")
-        if content is None or not content.keys() >= set(cls.__slots__):
+        if content is None:
+            return None
+        content = {"missing": {}} | content  # which a plan of an earlier release does not have
+        if not content.keys() >= set(cls.__slots__):
             return None
         return cls(
             **{name: content[name] for name in cls.__slots__}

@@ -204,6 +204,8 @@ def submit_ingest(
     name: str | None = None,
     n_clusters: int = 0,
     matching: str | None = None,
+    prune: bool = False,
+    prune_all: bool = False,
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> Job:
@@ -217,6 +219,8 @@ def submit_ingest(
         name: of a new gallery in Milvus.
         n_clusters: wanted clusters; 0: chosen from the gallery.
         matching: ``auto``, ``fused`` or ``linear``; none: by the workers' settings.
+        prune: take out photos of these sources that are there no more.
+        prune_all: also where more than half of what a source held would go.
         settings: by default those of the environment.
         progress: what shows the making of a new gallery.
 
@@ -231,7 +235,14 @@ def submit_ingest(
         Path(gallery), None if model is None else Path(model), name, settings, progress or SilentProgress()
     )
     named = [one for source in sources for one in absolute_sources(source)]
-    request = {"sources": named, "gallery": _absolute(made.root), "n_clusters": n_clusters, "matching": matching}
+    request = {
+        "sources": named,
+        "gallery": _absolute(made.root),
+        "n_clusters": n_clusters,
+        "matching": matching,
+        "prune": prune or prune_all,
+        "prune_all": prune_all,
+    }
     return submit(parse(IngestJob, request, "The ingest"), settings)
 
 

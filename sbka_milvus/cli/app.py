@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from sbka_milvus.cli import (
     demo,
+    duplicates,
     evaluate,
     feedback,
     gallery,
@@ -18,6 +19,7 @@ from sbka_milvus.cli import (
     jobs,
     model,
     quarantine,
+    remove,
     retrain,
     search,
     sketches,
@@ -61,6 +63,8 @@ app = typer.Typer(
 app.command("train", epilog=train.EPILOG)(train.train)
 app.add_typer(sketches.app, name="sketches")
 app.command("ingest", epilog=ingest.EPILOG)(ingest.ingest)
+app.command("remove", epilog=remove.EPILOG)(remove.remove)
+app.command("duplicates", epilog=duplicates.EPILOG)(duplicates.duplicates)
 app.command("search", epilog=search.EPILOG)(search.search)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.add_typer(model.app, name="model")

@@ -129,7 +129,7 @@ def _plain(state: VersionState) -> dict[str, Any]:
 
     info = state.info
     known = asdict(state.record) if state.record else {}
-    kept = ("created", "promoted", "rolled_back", "gate", "options", "source", "matching")
+    kept = ("created", "promoted", "rolled_back", "gate", "options", "source", "matching", "distinct")
     return {
         "version": info.version,
         "served": state.served,

@@ -27,6 +27,8 @@ sbka ingest https://example.org/photos.parquet s3://bucket/cats/ --gallery galle
 
 sbka ingest inbox/ --gallery gallery/ --watch     (goes on: takes in what comes, until Ctrl-C)
 
+sbka ingest photos/ --gallery gallery/ --prune     (what is gone from photos/ goes from the gallery, too)
+
 sbka ingest photos/ --gallery gallery/ --background           (workers do it: see `sbka up` and `sbka jobs`)
 """
 
@@ -51,6 +53,17 @@ def ingest(
         typer.Option(help="How sketches are matched; by default SBKA_INGEST__MATCHING. auto: linear if the model can."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of a new gallery in Milvus.")] = None,
+    prune: Annotated[
+        bool,
+        typer.Option(
+            "--prune",
+            help="Take out photos that came from these sources and are there no more; "
+            "refused where that is more than half of what a source held.",
+        ),
+    ] = False,
+    prune_all: Annotated[
+        bool, typer.Option("--prune-all", help="As --prune, also where more than half of a source is gone.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 where files were quarantined.")] = False,
     background: Annotated[
         bool, typer.Option("--background", help="Let workers do it; prints the job's id and returns.")
@@ -69,6 +82,7 @@ def ingest(
     from sbka_milvus.cli.console import ConsoleProgress
     from sbka_milvus.errors import SettingsError
     from sbka_milvus.factory import ingest_into
+    from sbka_milvus.pipelines.prune import PruneOptions
     from sbka_milvus.settings import load_settings
 
     if watch and (background or strict):
@@ -93,14 +107,18 @@ def ingest(
             name=name,
             n_clusters=clusters,
             matching=form,
+            prune=prune or prune_all,
+            prune_all=prune_all,
             settings=settings,
             progress=ConsoleProgress(),
         )
         announce(job, as_json=as_json)
         return
 
+    pruning = PruneOptions(consent=prune_all) if prune or prune_all else None
+
     def take() -> object:
-        report = ingest_into(photos, gallery, settings, ConsoleProgress(), model=model, name=name)
+        report = ingest_into(photos, gallery, settings, ConsoleProgress(), model=model, name=name, pruning=pruning)
         _tell(report, gallery, as_json=as_json)
         return report
 
@@ -179,9 +197,16 @@ def _show(report: object, gallery: Path) -> None:
             highlight=False,
         )
     rate = embed.photos_per_s
+    more = (
+        ("moved", embed.moved),
+        ("copied", embed.copied),
+        ("touched", embed.touched),
+        ("with new metadata", embed.renewed),
+        ("pruned", embed.pruned),
+    )
     out.print(
         f"{embed.found} photos found: {embed.embedded} embedded ({rate:.0f} a second), {embed.unchanged} unchanged, "
-        f"{len(embed.quarantined)} quarantined" + (f", {embed.renewed} with new metadata." if embed.renewed else "."),
+        f"{len(embed.quarantined)} quarantined{''.join(f', {count} {what}' for what, count in more if count)}.",
         highlight=False,
     )
     if embed.embedded:
@@ -192,8 +217,10 @@ def _show(report: object, gallery: Path) -> None:
             highlight=False,
         )
     verb = "Serving" if index.rebuilt else "Still serving"
+    distinct = "" if index.distinct == index.photos else f", {index.distinct} of them distinct,"
     out.print(
-        f"{verb} version {index.version}: {index.photos} photos in {index.clusters} clusters ({index.matching}). "
+        f"{verb} version {index.version}: {index.photos} photos{distinct} in {index.clusters} clusters "
+        f"({index.matching}). "
         f"Next: sbka search SKETCH --gallery {printable(gallery)}",
         highlight=False,
     )

@@ -233,9 +233,7 @@ def _report_lines(status: JobStatus) -> list[tuple[str, str]]:
         lines.append(("took", duration(report["seconds"])))
     embed = report.get("embed")
     if embed:
-        lines.append(
-            ("photos", f"{embed['found']} found, {embed['embedded']} embedded, {embed['unchanged']} unchanged")
-        )
+        lines.append(("photos", _photo_counts(embed, report.get("index") or {})))
         shown = 10
         lines += [("quarantined", about_file(file["uri"], file["reason"])) for file in embed["quarantined"][:shown]]
         if len(embed["quarantined"]) > shown:
@@ -249,6 +247,12 @@ def _report_lines(status: JobStatus) -> list[tuple[str, str]]:
     if "gate" in report:
         lines.append(("gate", str(report["gate"].get("reason", ""))))
     return lines
+
+
+def _photo_counts(embed: dict[str, Any], index: dict[str, Any]) -> str:
+    always = [f"{embed[name]} {name}" for name in ("found", "embedded", "unchanged")]
+    known = {name: embed.get(name, 0) for name in ("moved", "copied", "touched")} | {"pruned": index.get("pruned", 0)}
+    return ", ".join([*always, *(f"{count} {name}" for name, count in known.items() if count)])
 
 
 def amount(status: JobStatus) -> str:

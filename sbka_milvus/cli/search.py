@@ -67,10 +67,11 @@ def search(
 
     from sbka_milvus.api import SketchSearch
     from sbka_milvus.cli.console import err, print_json, printable
+    from sbka_milvus.cli.sheet_files import require_sheet_suffix
     from sbka_milvus.settings import load_settings
 
     if sheet is not None:
-        _require_sheet_suffix(sheet)
+        require_sheet_suffix(sheet)
     least = load_settings().search.min_confidence if min_confidence is None else min_confidence
     with SketchSearch.open(gallery) as engine:
         drawn = [engine.normalise(path) for path in sketches]
@@ -87,7 +88,10 @@ def search(
                     "probes": list(result.probes),
                     "confidence": result.confidence,
                     "good_match": None if result.confidence is None else result.confidence >= least,
-                    "hits": [asdict(hit) | {"uri": printable(hit.uri)} for hit in result],
+                    "hits": [
+                        asdict(hit) | {"uri": printable(hit.uri), "duplicates": [*map(printable, hit.duplicates)]}
+                        for hit in result
+                    ],
                 }
                 for path, result in zip(sketches, results, strict=True)
             ]
@@ -143,7 +147,7 @@ def _show(sketch: Path, result: SearchResult, least: float) -> None:
         ("photo", "rank", "score", "cluster", "cluster\nscore", "member\nscore"),
         (
             (
-                hit.uri[len(folder) :],
+                hit.uri[len(folder) :] + (f" (and {len(hit.duplicates)} equal)" if hit.duplicates else ""),
                 hit.rank,
                 f"{hit.score:.3f}",
                 hit.cluster_id,
@@ -173,10 +177,3 @@ def shared_folder(uris: Sequence[str]) -> str:
     while folders and all(len(folder) > shared and folder[shared] == folders[0][shared] for folder in folders):
         shared += 1
     return "".join(f"{part}/" for part in folders[0][:shared]) if shared else ""
-
-
-def _require_sheet_suffix(sheet: Path) -> None:
-    from sbka_milvus.errors import SettingsError
-
-    if sheet.suffix.lower() not in (".png", ".html", ".htm"):
-        raise SettingsError(f"A contact sheet cannot be written as {sheet.name}.", "Name it .png or .html.")

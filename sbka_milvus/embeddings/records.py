@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from sbka_milvus.errors import InvalidValue
 from sbka_milvus.types import FloatArray, IntArray, Metadata, require_unit_rows
@@ -42,3 +45,38 @@ class PhotoRecords:
 
     def __len__(self) -> int:
         return len(self.uris)
+
+    def rows(self, rows: Sequence[int]) -> PhotoRecords:
+        """Some of the photos, in the order of ``rows``."""
+        chosen = np.asarray(rows, dtype=np.int64)
+        return PhotoRecords(
+            uris=tuple(self.uris[row] for row in rows),
+            content_hashes=tuple(self.content_hashes[row] for row in rows),
+            sizes=self.sizes[chosen],
+            mtimes_ns=self.mtimes_ns[chosen],
+            widths=self.widths[chosen],
+            heights=self.heights[chosen],
+            vectors=self.vectors[chosen],
+            metadata=tuple(self.metadata[row] for row in rows) if self.metadata else (),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[PhotoRecords]) -> PhotoRecords:
+        """Records one behind the other.
+
+        Raises:
+            InvalidValue: There are none, or their vectors have several lengths.
+        """
+        if len({part.vectors.shape[1] for part in parts}) != 1:
+            raise InvalidValue("Records of vectors of one length are needed.")
+        said = any(part.metadata for part in parts)
+        return cls(
+            uris=tuple(uri for part in parts for uri in part.uris),
+            content_hashes=tuple(found for part in parts for found in part.content_hashes),
+            sizes=np.concatenate([part.sizes for part in parts]),
+            mtimes_ns=np.concatenate([part.mtimes_ns for part in parts]),
+            widths=np.concatenate([part.widths for part in parts]),
+            heights=np.concatenate([part.heights for part in parts]),
+            vectors=np.concatenate([part.vectors for part in parts]),
+            metadata=tuple(one for part in parts for one in (part.metadata or (None,) * len(part))) if said else (),
+        )

@@ -1,4 +1,9 @@
-"""Embedding shards: atomic parquet files of photo records. A shard that exists is whole."""
+"""Embedding shards: atomic parquet files of photo records. A shard that exists is whole.
+
+A shard may also say of photos that they are taken out: what the shards before it hold of these counts no more, and what
+it holds itself, or a later one, counts. So a removal is one new file, and happens wholly or not at all; nothing that is
+there is ever rewritten, and whoever reads or writes other shards meanwhile need not know of it.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +11,17 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sbka_milvus.embeddings.records import PhotoRecords
-from sbka_milvus.errors import EncoderMismatch, GalleryError
+from sbka_milvus.errors import EncoderMismatch, GalleryError, InvalidValue
 from sbka_milvus.files import replacing
 from sbka_milvus.types import Embeddings, Metadata
 
@@ -23,7 +29,11 @@ _NAME = re.compile(r"photos-(\d{6,})-[0-9a-f]{8}\.parquet")
 _FINGERPRINT = b"sbka.fingerprint"
 _FORMAT = b"sbka.format"
 _FORMAT_VERSION = b"1"
+_FORMAT_REMOVING = b"2"
+"""Of shards that take photos out: a release that does not know of that must not read on as if they did not."""
 _KNOWN_COLUMNS = ("uri", "size", "mtime_ns")
+_REMOVED = "removed"
+"""Whether a row takes its photo out; the other columns of such a row mean nothing. Most shards have no such column."""
 _METADATA = "metadata"
 """A JSON object for each photo of which something is said. Shards without it are older, or have none."""
 
@@ -51,20 +61,33 @@ def shard_name(number: int, key: str) -> str:
     return f"photos-{number:06d}-{hashlib.blake2b(key.encode(), digest_size=4).hexdigest()}.parquet"
 
 
-def write_shard(folder: Path, records: PhotoRecords, fingerprint: str, name: str | None = None) -> Path:
-    """Writes one shard; when this returns, the records are on the disk.
+def write_shard(
+    folder: Path,
+    records: PhotoRecords | None,
+    fingerprint: str,
+    name: str | None = None,
+    *,
+    removed: Collection[str] = (),
+) -> Path:
+    """Writes one shard; when this returns, it is on the disk.
 
     Args:
         folder: the gallery's shard folder.
-        records: at least one photo.
+        records: photos; none where some are only taken out.
         fingerprint: of the encoder that made the vectors.
-        name: from :func:`shard_name`, which replaces a shard of this name; by default a new one.
+        name: from :func:`shard_name`, which replaces a shard of this name; by default a new one, behind all others.
+        removed: URIs of photos that the shards before this one hold and that count no more.
 
     Raises:
+        InvalidValue: There is nothing to write.
         OutputError: The disk is full or the folder cannot be written.
     """
+    if not removed and not records:
+        raise InvalidValue("A shard holds no photo.", "Give it one, or the URI of one to take out.")
+    table = _to_table(records, sorted(removed))
+    form = _FORMAT_REMOVING if removed else _FORMAT_VERSION
+    table = table.replace_schema_metadata({_FINGERPRINT: fingerprint.encode(), _FORMAT: form})
     path = folder / (name or shard_name(next_shard_number(folder), secrets.token_hex(8)))
-    table = _to_table(records).replace_schema_metadata({_FINGERPRINT: fingerprint.encode(), _FORMAT: _FORMAT_VERSION})
     with replacing(path) as file:
         # Vectors hardly compress and dictionaries only cost time on them.
         # Without checksums a flipped bit would go unseen in most vectors.
@@ -73,21 +96,46 @@ def write_shard(folder: Path, records: PhotoRecords, fingerprint: str, name: str
 
 
 def read_records(folder: Path, fingerprint: str) -> Iterator[PhotoRecords]:
-    """The records of every shard, oldest first. A URI may come again: the last one counts.
+    """The records of every shard, oldest first. A URI may come again: the last one counts. None of photos taken out.
 
     Raises:
         EncoderMismatch: A shard was made by another encoder.
         GalleryError: A shard is damaged.
     """
-    for path in list_shards(folder):
-        table = _read(path)
-        found = (table.schema.metadata or {}).get(_FINGERPRINT, b"").decode()
-        if found != fingerprint:
-            raise EncoderMismatch(
-                f"The shard {path} was made with the model {found or 'unknown'}, not {fingerprint}.",
-                "Ingest with the gallery's own model, or into a new gallery folder.",
-            )
-        yield _from_table(table, path)
+    shards = list_shards(folder)
+    # Known before the first record is given out: it may be a later shard that takes its photo out.
+    last_removed = {uri: number for number, path in enumerate(shards) for uri in read_removals(path)}
+    for number, path in enumerate(shards):
+        table, _ = read_table(path)
+        require_own(table, path, fingerprint)
+        records = to_records(table, path) if len(table) else None
+        if records is not None and last_removed:
+            records = records.rows([row for row, uri in enumerate(records.uris) if last_removed.get(uri, 0) <= number])
+        if records:
+            yield records
+
+
+def require_own(table: Any, path: Path, fingerprint: str) -> None:
+    """Refuses a shard of another encoder.
+
+    Raises:
+        EncoderMismatch: Naming both.
+    """
+    found = (table.schema.metadata or {}).get(_FINGERPRINT, b"").decode()
+    if found != fingerprint:
+        raise EncoderMismatch(
+            f"The shard {path} was made with the model {found or 'unknown'}, not {fingerprint}.",
+            "Ingest with the gallery's own model, or into a new gallery folder.",
+        )
+
+
+def read_removals(path: Path) -> list[str]:
+    """The photos that a shard takes out.
+
+    Raises:
+        GalleryError: It is damaged.
+    """
+    return _parted(_read(path, ["uri", _REMOVED]))[1] if _REMOVED in _names(path) else []
 
 
 def read_embeddings(folder: Path, fingerprint: str) -> Embeddings | None:
@@ -114,14 +162,45 @@ def read_known(folder: Path) -> Mapping[str, tuple[int, int]]:
         GalleryError: A shard is damaged.
     """
     known: dict[str, tuple[int, int]] = {}
-    for path in list_shards(folder):
-        table = _read(path, list(_KNOWN_COLUMNS))
-        try:
-            uris, sizes, mtimes = (table[name].to_pylist() for name in _KNOWN_COLUMNS)
-            known.update({_decode(uri): (size, mtime) for uri, size, mtime in zip(uris, sizes, mtimes, strict=True)})
-        except (KeyError, AttributeError) as error:
-            raise _damaged(path, error) from error
+    for _, (uris, sizes, mtimes), removed in read_columns(folder, _KNOWN_COLUMNS):
+        for uri in removed:
+            known.pop(uri, None)
+        known.update({uri: (size, mtime) for uri, size, mtime in zip(uris, sizes, mtimes, strict=True)})
     return known
+
+
+def read_columns(
+    folder: Path, columns: Sequence[str], *, without: Collection[str] = ()
+) -> Iterator[tuple[Path, list[list[Any]], list[str]]]:
+    """Some columns of every shard, oldest first, without the vectors.
+
+    Args:
+        folder: the gallery's shard folder.
+        columns: their names; ``uri`` gives texts. A column that a shard does not have is of nothing but none.
+        without: names of shards to be passed over.
+
+    Yields:
+        The shard; its columns; and the URIs that it takes out: those are to be forgotten before its own rows count.
+
+    Raises:
+        GalleryError: A shard is damaged.
+    """
+    for path in list_shards(folder):
+        if path.name in without:
+            continue
+        table, removed = read_table(path, list(columns))
+        try:
+            values = [_values(table, name) for name in columns]
+        except (KeyError, AttributeError) as error:
+            raise damaged(path, error) from error
+        yield path, values, removed
+
+
+def _values(table: Any, column: str) -> list[Any]:
+    if column not in table.column_names and (column == _METADATA or not len(table)):
+        return [None] * len(table)
+    values: list[Any] = table[column].to_pylist()
+    return [_decode(uri) for uri in values] if column == "uri" else values
 
 
 def read_metadata(folder: Path) -> dict[str, Metadata]:
@@ -131,47 +210,96 @@ def read_metadata(folder: Path) -> dict[str, Metadata]:
         GalleryError: A shard is damaged.
     """
     found: dict[str, Metadata] = {}
-    for path in list_shards(folder):
-        try:
-            held = _METADATA in pq.read_schema(path).names
-            if not held and not found:
-                continue
-            table = _read(path, ["uri", _METADATA] if held else ["uri"])
-            uris = [_decode(uri) for uri in table["uri"].to_pylist()]
-            texts = table[_METADATA].to_pylist() if held else [None] * len(uris)
-            for uri, text in zip(uris, texts, strict=True):
-                if text is not None:
-                    found[uri] = json.loads(text)
-                elif uri in found:
-                    del found[uri]
-        except (pa.ArrowException, OSError, KeyError, AttributeError, ValueError) as error:
-            raise _damaged(path, error) from error
+    shards = list_shards(folder)
+    speaking = [number for number, path in enumerate(shards) if _METADATA in _names(path)]
+    if not speaking:
+        return found
+    silent = {path.name for path in shards[: speaking[0]]}
+    for path, (uris, texts), removed in read_columns(folder, ("uri", _METADATA), without=silent):
+        for uri in removed:
+            found.pop(uri, None)
+        for uri, text in zip(uris, texts, strict=True):
+            if text is not None:
+                found[uri] = _said(text, path)
+            elif uri in found:
+                del found[uri]
     return found
+
+
+def _said(text: str, path: Path) -> Metadata:
+    try:
+        said: Metadata = json.loads(text)
+    except ValueError as error:
+        raise damaged(path, error) from error
+    return said
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> tuple[Any, list[str]]:
+    """The photos of a shard as a pyarrow table, and the URIs that it takes out.
+
+    Args:
+        path: the shard.
+        columns: those to be read; by default all. What only takes photos out has none but ``uri``.
+
+    Raises:
+        GalleryError: It is damaged.
+    """
+    if columns is None:
+        return _parted(_read(path))
+    held = _names(path)
+    return _parted(_read(path, [name for name in (*columns, _REMOVED) if name in held]))
 
 
 def _read(path: Path, columns: list[str] | None = None) -> Any:
     try:
         table = pq.read_table(path, columns=columns, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     written = (table.schema.metadata or {}).get(_FORMAT, _FORMAT_VERSION)
-    if written != _FORMAT_VERSION:
+    if written not in (_FORMAT_VERSION, _FORMAT_REMOVING):
         raise GalleryError(
             f"The shard {path} has format {written.decode(errors='replace')}; "
-            f"this version reads {_FORMAT_VERSION.decode()}.",
+            f"this version reads {_FORMAT_VERSION.decode()} and {_FORMAT_REMOVING.decode()}.",
             "Upgrade sbka-milvus.",
         )
     return table
 
 
-def _damaged(path: Path, error: Exception) -> GalleryError:
+def _names(path: Path) -> list[str]:
+    """The columns of a shard; only its end is read."""
+    try:
+        return list(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(path, error) from error
+
+
+def _parted(table: Any) -> tuple[Any, list[str]]:
+    """The rows of photos, and the URIs of those that are taken out."""
+    if _REMOVED not in table.column_names:
+        return table, []
+    marked = table[_REMOVED]
+    gone = [_decode(uri) for uri in table.filter(marked)["uri"].to_pylist()]
+    return table.filter(pc.invert(marked)).drop_columns([_REMOVED]), gone
+
+
+def damaged(path: Path, error: Exception) -> GalleryError:
+    """Says that a shard cannot be used."""
     return GalleryError(
         f"The shard {path} is damaged or unreadable: {error}.",
         "Move it away and run `sbka ingest` again: the photos it held are embedded anew.",
     )
 
 
-def _to_table(records: PhotoRecords) -> Any:
+def _to_table(records: PhotoRecords | None, removed: Sequence[str]) -> Any:
+    photos = [] if not records else [_photo_table(records)]
+    if not removed:
+        return photos[0]
+    marked = [photo.append_column(_REMOVED, pa.array([False] * len(photo))) for photo in photos]
+    gone = {"uri": pa.array([_encode(uri) for uri in removed], pa.binary()), _REMOVED: pa.array([True] * len(removed))}
+    return pa.concat_tables([*marked, pa.table(gone)], promote_options="default")
+
+
+def _photo_table(records: PhotoRecords) -> Any:
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(records.vectors.reshape(-1)), records.vectors.shape[1])
     columns = {
         "uri": pa.array([_encode(uri) for uri in records.uris], pa.binary()),
@@ -188,7 +316,12 @@ def _to_table(records: PhotoRecords) -> Any:
     return pa.table(columns)
 
 
-def _from_table(table: Any, path: Path) -> PhotoRecords:
+def to_records(table: Any, path: Path) -> PhotoRecords:
+    """The photos of a table that :func:`read_table` has read with all its columns.
+
+    Raises:
+        GalleryError: It is damaged.
+    """
     table = table.combine_chunks()
     try:
         vectors = table["vector"].combine_chunks()
@@ -204,7 +337,7 @@ def _from_table(table: Any, path: Path) -> PhotoRecords:
             metadata=_metadata_of(table),
         )
     except (KeyError, AttributeError, ValueError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
 
 
 def _metadata_of(table: Any) -> tuple[Metadata | None, ...]:

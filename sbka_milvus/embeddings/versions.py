@@ -1,7 +1,8 @@
 """Records of the versions of a gallery: what each was built from, written before its first photo is sent.
 
 A version without a record, or with another number of photos than its record says, is one that was not finished.
-Beside the record of a version whose vectors were lifted lies what they were lifted by, written before the record.
+Beside the record of a version whose vectors were lifted lies what they were lifted by, and beside that of one that
+holds equal photos a list of those; both are written before the record.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sbka_milvus.embeddings.copies import copies_file
 from sbka_milvus.errors import OutputError
 from sbka_milvus.files import replacing
 
@@ -34,6 +36,7 @@ class VersionRecord:
         promoted: ISO time, UTC, at which it was last put into service; none where it never was.
         rolled_back: ISO time, UTC, at which it was rolled back from; none where it was not, or serves again.
         matching: ``form``, *fused* or *linear*, and what led to it; none where a release that knew one form wrote it.
+        distinct: how many of its photos are distinct; none where a release that did not look for equal ones wrote it.
     """
 
     version: int
@@ -48,6 +51,7 @@ class VersionRecord:
     promoted: str | None = None
     rolled_back: str | None = None
     matching: Mapping[str, Any] | None = None
+    distinct: int | None = None
 
     @property
     def waits(self) -> bool:
@@ -88,7 +92,7 @@ def remove_version_record(folder: Path, token: str) -> None:
         OutputError: The folder cannot be written.
     """
     # The record first: without it nobody takes the version for a whole one.
-    for path in (_path(folder, token), matching_file(folder, token)):
+    for path in (_path(folder, token), matching_file(folder, token), copies_file(folder, token)):
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
@@ -103,7 +107,8 @@ def matching_file(folder: Path, token: str) -> Path:
 def _is_sound(record: VersionRecord, token: str) -> bool:
     gate_is_sound = record.gate is None or (isinstance(record.gate, dict) and "passed" in record.gate)
     matching_is_sound = record.matching is None or (isinstance(record.matching, dict) and "form" in record.matching)
-    return record.token == token and isinstance(record.photos, int) and gate_is_sound and matching_is_sound
+    counts_are_sound = isinstance(record.photos, int) and isinstance(record.distinct, int | None)
+    return record.token == token and counts_are_sound and gate_is_sound and matching_is_sound
 
 
 def _path(folder: Path, token: str) -> Path:

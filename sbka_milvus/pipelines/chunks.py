@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sbka_milvus.embeddings import Gallery, QuarantinedFile
-from sbka_milvus.embeddings.shards import read_records
+from sbka_milvus.embeddings.shards import read_records, shard_name, write_shard
 from sbka_milvus.errors import GalleryError
 from sbka_milvus.files import replacing
 from sbka_milvus.images import PhotoFile
 from sbka_milvus.pipelines.embed import require_own_encoder
 from sbka_milvus.pipelines.encode_files import EmbedOptions, OnFile, ShardBuffer, encode_files
+from sbka_milvus.pipelines.reuse import find_reuse
 from sbka_milvus.progress import Progress
 from sbka_milvus.protocols import Encoder
 from sbka_milvus.types import Metadata
@@ -32,11 +33,23 @@ class ChunkReport:
         embedded: photos in its shard.
         quarantined: files that could not be used.
         seconds: wall time.
+        moved: photos that were known under another name, which is there no more; they, and the next two, are in the
+            shard :func:`known_shard_name`.
+        copied: photos whose content is known under another name too.
+        touched: photos whose time has changed and whose content has not.
     """
 
     embedded: int
     quarantined: tuple[QuarantinedFile, ...]
     seconds: float
+    moved: int = 0
+    copied: int = 0
+    touched: int = 0
+
+    @property
+    def known(self) -> int:
+        """Photos in the other shard, which were not embedded again."""
+        return self.moved + self.copied + self.touched
 
 
 def chunk_file(folder: Path, number: int) -> Path:
@@ -87,6 +100,15 @@ def _photo(uri: str, size: int, mtime_ns: int, metadata: Metadata | None = None)
     return PhotoFile(str(uri), Path(uri), int(size), int(mtime_ns), metadata)
 
 
+def known_shard_name(name: str) -> str:
+    """The shard of a chunk's photos that were embedded before, beside that of those that were not.
+
+    >>> known_shard_name("photos-000007-0123abcd.parquet") == known_shard_name("photos-000007-0123abcd.parquet")
+    True
+    """
+    return shard_name(int(name.split("-")[1]), f"{name}/known")
+
+
 def embed_chunk(
     files: list[PhotoFile],
     gallery: Gallery,
@@ -96,7 +118,8 @@ def embed_chunk(
     progress: Progress,
     on_file: OnFile | None = None,
 ) -> ChunkReport:
-    """Embeds photos into the shard of a name, all at once or not at all.
+    """Embeds photos into the shard of a name, all at once or not at all; those that are known by their content into
+    another one, without embedding them again.
 
     Args:
         files: the photos.
@@ -114,12 +137,19 @@ def embed_chunk(
     start = time.perf_counter()
     require_own_encoder(gallery, encoder)
     problems: dict[str, str] = {}
+    beside = known_shard_name(name)
+    # Its own shards may be there already, from a worker that was killed: what it does must not depend on that.
+    reuse = find_reuse(files, gallery, options, without=(name, beside))
     writer = ShardBuffer(gallery, name=name)
     with progress.stage("Embedding photos", len(files), "photos") as advance:
-        encode_files(files, encoder, options, writer.add, problems, advance, on_file)
+        advance(len(files) - len(reuse.left))
+        encode_files(reuse.left, encoder, options, writer.add, problems, advance, on_file)
+    if reuse.records is not None:
+        write_shard(gallery.shard_folder, reuse.records, gallery.fingerprint, beside, removed=reuse.gone)
     writer.flush()
     quarantined = tuple(QuarantinedFile(uri, why) for uri, why in sorted(problems.items()))
-    return ChunkReport(writer.written, quarantined, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return ChunkReport(writer.written, quarantined, seconds, reuse.moved, reuse.copied, reuse.touched)
 
 
 def embedded_files(gallery: Gallery) -> Iterator[PhotoFile]:

@@ -1,25 +1,31 @@
-"""Embed: find photos, decode those that are new or changed, encode them, write shards."""
+"""Embed: find photos, take over what is known by its content, decode and encode the rest, write shards."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock
 
 from sbka_milvus.embeddings import Gallery, QuarantinedFile, read_quarantine, write_quarantine
-from sbka_milvus.embeddings.shards import read_known, read_metadata
+from sbka_milvus.embeddings.shards import read_known, read_metadata, write_shard
 from sbka_milvus.errors import EncoderMismatch
 from sbka_milvus.images import PhotoFile, absolute_sources, belongs_to, source_photos, still_there
 from sbka_milvus.pipelines.encode_files import EmbedOptions, ShardBuffer, encode_files
 from sbka_milvus.pipelines.metadata import Sorting, renew_metadata
 from sbka_milvus.pipelines.preflight import require_room
+from sbka_milvus.pipelines.prune import Missing, PruneOptions, find_missing, prune, require_pruning
+from sbka_milvus.pipelines.reuse import find_reuse
 from sbka_milvus.pipelines.stages import EncodeUse, StageTimes
 from sbka_milvus.progress import Advance, Progress
 from sbka_milvus.protocols import Encoder
 from sbka_milvus.stopping import Stop, between_steps
+
+_LOOKED_AT_ONCE = 65_536
+"""Files: so many vectors are held in memory, and so often the shards are looked through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,11 @@ class EmbedReport:
         stages: where the seconds went.
         photos_per_s: files that were embedded or refused in this run, a second of reading, decoding, encoding, writing.
         peak_memory_mib: see :attr:`~sbka_milvus.pipelines.stages.EncodeUse.peak_bytes`, in MiB.
+        moved: photos that were known under another name, which is there no more; like the next two, not embedded again.
+        copied: photos whose content is known under another name too.
+        touched: photos whose time has changed and whose content has not.
+        pruned: photos that were taken out because they are there no more.
+        unpruned: sources of which nothing was taken out because they could not be listed whole, and why.
     """
 
     found: int
@@ -47,19 +58,40 @@ class EmbedReport:
     stages: StageTimes = field(default_factory=StageTimes)
     photos_per_s: float = 0.0
     peak_memory_mib: float = 0.0
+    moved: int = 0
+    copied: int = 0
+    touched: int = 0
+    pruned: int = 0
+    unpruned: Mapping[str, str] = field(default_factory=dict)
 
 
 def embed_photos(
-    sources: Sequence[str | Path], gallery: Gallery, encoder: Encoder, options: EmbedOptions, progress: Progress
+    sources: Sequence[str | Path],
+    gallery: Gallery,
+    encoder: Encoder,
+    options: EmbedOptions,
+    progress: Progress,
+    pruning: PruneOptions | None = None,
+    before_first: Callable[[], object] | None = None,
 ) -> EmbedReport:
     """Embeds the photos of ``sources`` that the gallery does not hold yet. Safe to stop and run again at any time.
 
     Ctrl-C and SIGTERM finish the batch in hand, which is then kept: see :mod:`~sbka_milvus.stopping`.
 
+    Args:
+        sources: see :func:`~sbka_milvus.images.sources.find.source_photos`.
+        gallery: what takes them in.
+        encoder: its own.
+        options: sizes and threads.
+        progress: what shows how far it is.
+        pruning: how photos of these sources that are there no more are taken out; none: they stay.
+        before_first: is called once it is known that there is something to embed, before the first photo is opened.
+
     Raises:
         Stopped: It was asked to stop; says how much is done.
         EncoderMismatch: The encoder is not the gallery's.
         ImageError: A source does not exist, matches nothing or cannot be read.
+        PruneRefused: More than half of a source would be taken out, and there is no consent.
         GalleryError: A shard or the list of quarantined files is damaged.
         OutputError: The disk is full, too small for what is to come, or the folder cannot be written.
     """
@@ -68,13 +100,26 @@ def embed_photos(
     problems: dict[str, str] = {}
     with progress.stage("Finding photos") as advance:
         files = list(counted(source_photos(sources, lambda uri, why: problems.update({uri: why})), advance))
-    work = Sorting(read_known(gallery.shard_folder), read_metadata(gallery.shard_folder)).sort(files)
+    known = read_known(gallery.shard_folder)
+    work = Sorting(known, read_metadata(gallery.shard_folder)).sort(files)
     renew_metadata(gallery, work.renewed)
-    fresh = work.fresh
+    found = {file.uri for file in files}
+    counts, fresh = _take_over(work.fresh, gallery, options, progress) if known else (Counter[str](), work.fresh)
+    missing, going = Missing(), list[str]()
+    if pruning is not None:
+        missing = find_missing(sources, known, found, problems)
+        for root, why in missing.unsure.items():
+            progress.say(f"Nothing is pruned of {root}: {why}.")
+        # Before hours of embedding, and after the moves, which are no losses.
+        going = require_pruning(missing, read_known(gallery.shard_folder), consent=pruning.consent)
     writer = ShardBuffer(gallery, options.shard_size)
-    found_at, use, rate = time.perf_counter(), EncodeUse(), 0.0
+    looked = found_at = time.perf_counter()
+    use, rate = EncodeUse(), 0.0
     if fresh:
         require_room(gallery, len(fresh), encoder.dim)
+        if before_first is not None:
+            before_first()
+            found_at = time.perf_counter()
         with progress.stage("Embedding photos", len(fresh), "photos") as advance, between_steps() as stop:
             steps = _Steps(len(fresh), advance, stop)
             try:
@@ -85,18 +130,24 @@ def embed_photos(
                 writer.flush()
         rate = len(fresh) / (time.perf_counter() - found_at)
         use = use.add(writing=time.perf_counter() - flushing)
+    pruned = prune(gallery, going)
     quarantined = tuple(QuarantinedFile(uri, why) for uri, why in sorted(problems.items()))
-    update_quarantine(gallery, sources, {file.uri for file in files}, quarantined)
+    update_quarantine(gallery, sources, found, quarantined)
     return EmbedReport(
-        len(files),
-        writer.written,
-        work.unchanged,
-        quarantined,
-        time.perf_counter() - start,
-        len(work.renewed),
-        use.add(finding=found_at - start).stages,
-        rate,
-        use.peak_bytes / 2**20,
+        found=len(files),
+        embedded=writer.written,
+        unchanged=work.unchanged,
+        quarantined=quarantined,
+        seconds=time.perf_counter() - start,
+        renewed=len(work.renewed),
+        moved=counts["moved"],
+        copied=counts["copied"],
+        touched=counts["touched"],
+        pruned=pruned,
+        unpruned=dict(missing.unsure),
+        stages=use.add(finding=looked - start).stages,
+        photos_per_s=rate,
+        peak_memory_mib=use.peak_bytes / 2**20,
     )
 
 
@@ -110,6 +161,29 @@ class _Steps:
         self._advance(steps, note)
         self._done += steps
         self._stop.check(lambda: f"{self._done:,} of {self._total:,} new photos are done and kept")
+
+
+def _take_over(
+    files: Sequence[PhotoFile], gallery: Gallery, options: EmbedOptions, progress: Progress
+) -> tuple[Counter[str], list[PhotoFile]]:
+    """Writes the photos that are known by their content under their new names.
+
+    Returns:
+        How many were moved, copied and touched; and the files that have to be embedded.
+    """
+    counts: Counter[str] = Counter()
+    left: list[PhotoFile] = []
+    with progress.stage("Looking for known photos", len(files), "photos") as advance:
+        for begin in range(0, len(files), _LOOKED_AT_ONCE):
+            block = files[begin : begin + _LOOKED_AT_ONCE]
+            reuse = find_reuse(block, gallery, options)
+            if reuse.records is not None:
+                # In one shard, so that a moved photo is never there twice nor not at all.
+                write_shard(gallery.shard_folder, reuse.records, gallery.fingerprint, removed=reuse.gone)
+            counts.update(moved=reuse.moved, copied=reuse.copied, touched=reuse.touched)
+            left += reuse.left
+            advance(len(block))
+    return counts, left
 
 
 def require_own_encoder(gallery: Gallery, encoder: Encoder) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -15,6 +15,7 @@ from sbka_milvus.embeddings import Gallery
 from sbka_milvus.embeddings.shards import list_shards, read_embeddings
 from sbka_milvus.embeddings.versions import VersionRecord, read_version_record, utc_now, write_version_record
 from sbka_milvus.errors import GalleryError, OutputError, StoreError
+from sbka_milvus.pipelines.copies import ensure_copies, find_copies, write_copies
 from sbka_milvus.pipelines.index_form import FormedGallery, FormOptions, MatchingForm, form_gallery, form_key, form_name
 from sbka_milvus.pipelines.index_lock import index_lock
 from sbka_milvus.pipelines.matching import is_matched, matching_digest, write_matching
@@ -64,6 +65,7 @@ class IndexReport:
         rebuilt: false where the served version already held exactly these photos.
         seconds: wall time.
         matching: the form of its vectors, in a few words.
+        distinct: photos in it of which each is another one, byte for byte.
     """
 
     version: int
@@ -72,6 +74,7 @@ class IndexReport:
     rebuilt: bool
     seconds: float
     matching: str = "fused"
+    distinct: int = 0
 
 
 def build_index(gallery: Gallery, store: GalleryStore, options: IndexOptions, progress: Progress) -> IndexReport:
@@ -95,6 +98,7 @@ def build_index(gallery: Gallery, store: GalleryStore, options: IndexOptions, pr
             count = store.count(served)
             same = record is not None and (record.source, record.photos) == (_source_state(gallery, options), count)
             if same and is_matched(gallery, served):
+                ensure_copies(gallery, served)
                 refer_to_served(gallery, store, served, datetime.now(UTC))
                 return _report(gallery, store, served, False, start)
         info = build_version(gallery, store, options, progress)
@@ -126,6 +130,7 @@ def build_version(gallery: Gallery, store: GalleryStore, options: IndexOptions, 
         embeddings = read_embeddings(gallery.shard_folder, gallery.fingerprint)
         if embeddings is None:
             raise GalleryError(f"The gallery {gallery.root} holds no photos.", "Ingest a folder that holds some.")
+        copies = find_copies(gallery, embeddings.uris)
         earlier = [state.record for state in states if state.record is not None]
         formed = form_gallery(gallery, embeddings, options.form, earlier, progress)
         digest = matching_digest(formed.content) if formed.content else ""
@@ -136,7 +141,10 @@ def build_version(gallery: Gallery, store: GalleryStore, options: IndexOptions, 
             if formed.content:
                 # Before the record: a version that has one is taken for whole.
                 write_matching(gallery, info, formed.content)
-            write_version_record(gallery.version_folder, _record(info, formed, source, options))
+            write_copies(gallery, info, copies)
+            record = _record(info, formed, source, options)
+            distinct = record.photos - copies.spare
+            write_version_record(gallery.version_folder, replace(record, distinct=distinct))
             rows = GalleryRows(formed.embeddings, formed.clustering.assignments, tuple(metadata))
             _insert(store, info, rows, progress)
             _verify(store, info, len(embeddings))
@@ -170,9 +178,10 @@ def _is_same_and_new(record: VersionRecord | None, gallery: Gallery, source: str
 
 
 def _report(gallery: Gallery, store: GalleryStore, info: VersionInfo, rebuilt: bool, start: float) -> IndexReport:
-    form = form_name(read_version_record(gallery.version_folder, info.token))
+    record = read_version_record(gallery.version_folder, info.token)
     count, seconds = store.count(info), time.perf_counter() - start
-    return IndexReport(info.version, count, info.n_clusters, rebuilt, seconds, form)
+    distinct = count if record is None or record.distinct is None else record.distinct
+    return IndexReport(info.version, count, info.n_clusters, rebuilt, seconds, form_name(record), distinct)
 
 
 def _record(info: VersionInfo, formed: FormedGallery, source: str, options: IndexOptions) -> VersionRecord:

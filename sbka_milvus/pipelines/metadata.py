@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-import numpy as np
 
 from sbka_milvus.embeddings import Gallery, PhotoRecords
 from sbka_milvus.embeddings.shards import read_metadata, read_records, write_shard
@@ -84,7 +81,7 @@ def renew_metadata(gallery: Gallery, files: Sequence[PhotoFile]) -> None:
         return
     uris = [uri for part in parts for uri in part.uris]
     newest = sorted({uri: row for row, uri in enumerate(uris)}.values())
-    kept = _joined(parts, newest)
+    kept = PhotoRecords.joined(parts).rows(newest)
     renewed = replace(kept, metadata=tuple(wanted[uri] for uri in kept.uris))
     write_shard(gallery.shard_folder, renewed, gallery.fingerprint)
 
@@ -122,26 +119,7 @@ def _chosen(records: Iterable[PhotoRecords], wanted: Mapping[str, Metadata | Non
     for part in records:
         rows = [row for row, uri in enumerate(part.uris) if uri in wanted]
         if rows:
-            yield _joined([part], rows)
-
-
-def _joined(parts: Sequence[PhotoRecords], rows: Sequence[int]) -> PhotoRecords:
-    """Some rows of records that are thought of one behind the other, without their metadata."""
-    uris = [uri for part in parts for uri in part.uris]
-    hashes = [found for part in parts for found in part.content_hashes]
-
-    def column(name: str) -> Any:
-        return np.concatenate([getattr(part, name) for part in parts])[list(rows)]
-
-    return PhotoRecords(
-        uris=tuple(uris[row] for row in rows),
-        content_hashes=tuple(hashes[row] for row in rows),
-        sizes=column("sizes"),
-        mtimes_ns=column("mtimes_ns"),
-        widths=column("widths"),
-        heights=column("heights"),
-        vectors=column("vectors"),
-    )
+            yield part.rows(rows)
 
 
 def _kind_of(value: Scalar) -> FieldKind:

@@ -1,4 +1,4 @@
-"""Contact sheets of search results: sketches with their hits."""
+"""Contact sheets of search results, sketches with their hits; and of photos that are alike."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from PIL import Image
 from sbka_milvus.errors import ImageError
 from sbka_milvus.images import load_photo_uri
 from sbka_milvus.images.datasets import name_key
+from sbka_milvus.images.source import printable
+from sbka_milvus.pipelines.duplicates import Duplicate, DuplicateGroup
 from sbka_milvus.sheets import SheetHit, SheetRow
 from sbka_milvus.types import Hit
 
@@ -42,6 +44,26 @@ def sheet_row(
         ),
         note=note,
     )
+
+
+def duplicates_row(group: DuplicateGroup, number: int) -> SheetRow:
+    """One group of photos that are alike: the first stands where a sketch does.
+
+    Args:
+        group: the photos.
+        number: of the group, for its label.
+    """
+    first, *others = group.photos
+    return SheetRow(
+        thumbnail(first.uri),
+        f"{number}: {_what(first)}",
+        tuple(SheetHit(thumbnail(photo.uri), f"{photo.cosine:.3f}, {_what(photo)}") for photo in others),
+        note="equal" if group.kind == "exact" else "",
+    )
+
+
+def _what(photo: Duplicate) -> str:
+    return f"{printable(photo.uri.rpartition('/')[2])}, {photo.width} x {photo.height}, {photo.size:,} bytes"
 
 
 def thumbnail(uri: str) -> Image.Image:

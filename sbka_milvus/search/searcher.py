@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from sbka_milvus.errors import CollectionMissing, InvalidValue, MatchingError
-from sbka_milvus.protocols import GalleryStore, Judge, Matching, MatchingOf
-from sbka_milvus.search.fusion import rerank
+from sbka_milvus.protocols import CopiesOf, GalleryStore, Judge, Matching, MatchingOf
+from sbka_milvus.search.copies import names_of
 from sbka_milvus.search.options import SearchOptions
 from sbka_milvus.search.scores import score_clusters, select_probes
 from sbka_milvus.search.served import Served, find_matching, only, require_model
-from sbka_milvus.types import Candidates, FloatArray, Hit, IntArray, SearchResult, VersionInfo
+from sbka_milvus.types import Candidates, FloatArray, Hit, IntArray, SearchResult, VersionInfo, photo_id
 
 DEFAULT_MAX_LIMIT = 16_384
 """The most results of one Milvus search."""
@@ -29,6 +29,7 @@ class GallerySearcher:
         max_limit: the most results that one search of the store may ask for.
         matching_of: finds what the vectors of a version were lifted by. Without it versions of the form *linear* are
             refused.
+        copies_of: finds which photos of a version are equal: they are shown once. Without it each is a hit of its own.
 
     Raises:
         InvalidValue: ``max_limit`` is below 1.
@@ -42,6 +43,7 @@ class GallerySearcher:
         version: VersionInfo | None = None,
         max_limit: int = DEFAULT_MAX_LIMIT,
         matching_of: MatchingOf | None = None,
+        copies_of: CopiesOf | None = None,
     ) -> None:
         if max_limit < 1:
             raise InvalidValue(f"max_limit is {max_limit}; a search must be able to ask for one result.")
@@ -50,6 +52,7 @@ class GallerySearcher:
         self._version = version
         self._max_limit = max_limit
         self._matching_of = matching_of
+        self._copies_of = copies_of
         self._cached: Served | None = None
 
     def require_encoder(self, fingerprint: str) -> None:
@@ -96,7 +99,8 @@ class GallerySearcher:
 
         Args:
             queries: shape (Q, D), float32, unit rows.
-            k: how many hits, at least 1; fewer come back where the probed clusters hold fewer.
+            k: how many hits, at least 1; fewer come back where the probed clusters hold fewer. Equal photos are one
+                hit, where it is known which are equal.
             options: how to search.
             fingerprint: of the encoder that made the queries: the very version that answers must be of the same one.
             judge: says how sure the results are, knowing the clusters of the very version that answered.
@@ -145,7 +149,8 @@ class GallerySearcher:
             if cached is not None and cached.info == info:
                 return cached
             try:
-                found = Served(info, self._store.clusters(info), find_matching(info, self._matching_of))
+                copies = None if self._copies_of is None else self._copies_of(info)
+                found = Served(info, self._store.clusters(info), find_matching(info, self._matching_of), copies)
             except (CollectionMissing, MatchingError):
                 # It was dropped after it was named.
                 fresh = self._info()
@@ -161,22 +166,24 @@ class GallerySearcher:
     ) -> SearchResult:
         probes = select_probes(scores, options.n_probe or len(scores))
         candidates = self._candidates(served, query, scores, probes, k, options, weight)
-        order, fused = rerank(candidates, scores, weight)
+        order, fused = served.ranked(candidates, scores, weight)
         best = only(candidates, order[:k])
         parts = served.parts(query, best, fused[:k], scores, weight)
+        names = names_of(served.copies, candidates, best, filtered=options.where is not None)
         hits = tuple(
             Hit(
                 rank=row + 1,
                 score=float(parts.scores[row]),
-                uri=best.uris[row],
-                photo_id=int(best.ids[row]),
+                uri=uri,
+                photo_id=photo_id(uri),
                 cluster_id=int(best.cluster_ids[row]),
                 cluster_score=float(parts.cluster_scores[row]),
                 member_score=float(parts.member_scores[row]),
                 cluster_weight=parts.cluster_weight,
                 level=float(parts.levels[row]),
+                duplicates=duplicates,
             )
-            for row in range(len(best))
+            for row, (uri, duplicates) in enumerate(names)
         )
         info = served.info
         return SearchResult(hits, info.gallery, info.version, tuple(probes.tolist()), info.fingerprint)
@@ -193,6 +200,7 @@ class GallerySearcher:
     ) -> Candidates:
         """Members of the probed clusters, enough of them that the k best by fused score are among them.
 
+        Of equal photos one counts: those that were not returned enter no more than any other unseen member does.
         A member that was not returned scores at most as the last returned one, so its fused score is bounded by that
         and by its cluster's score; a cluster whose members all came back is out of the question.
         """
@@ -220,7 +228,8 @@ class GallerySearcher:
                     f"k is {k}, and one cluster holds {size} photos: the store returns at most {self._max_limit}.",
                     f"Ask for at most {self._max_limit} hits, or index the gallery with more clusters.",
                 )
-            limit = min(k, self._max_limit)
+            # Of equal photos more are needed than are shown.
+            limit = min(k if served.copies is None else size, self._max_limit)
             one = cluster.reshape(1)
             found.extend(self._store.search(served.info, query[np.newaxis], one, limit, where=options.where))
         return _merged(found)
@@ -235,7 +244,8 @@ def _merged(parts: list[Candidates]) -> Candidates:
 
 
 def _is_certain(found: Candidates, served: Served, scores: FloatArray, probes: IntArray, k: int, weight: float) -> bool:
-    if len(found) < k:
+    _, fused = served.ranked(found, scores, weight)
+    if len(fused) < k:
         return False
     returned = np.bincount(found.cluster_ids, minlength=len(served.table))
     unfinished = probes[returned[probes] < served.table.sizes[probes]]
@@ -243,5 +253,4 @@ def _is_certain(found: Candidates, served: Served, scores: FloatArray, probes: I
         return True
     last = float(found.member_scores[-1])
     bound = weight * float(scores[unfinished].max()) + (1.0 - weight) * last
-    _, fused = rerank(found, scores, weight)
     return bool(fused[k - 1] > bound)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from sbka_milvus.errors import EncoderMismatch, InvalidValue, MatchingError
-from sbka_milvus.protocols import Matching, MatchingOf
+from sbka_milvus.protocols import Copies, Matching, MatchingOf
+from sbka_milvus.search.copies import first_of_each
+from sbka_milvus.search.fusion import rerank
 from sbka_milvus.search.options import SearchOptions
 from sbka_milvus.types import Candidates, ClusterTable, FloatArray, IntArray, ScoreParts, VersionInfo
 
@@ -34,11 +36,30 @@ class Served:
         info: what it says of itself.
         table: its clusters, in the space of its vectors.
         matching: what its vectors were lifted by; none where they are the photos' own.
+        copies: which of its photos are equal; none where none are, or each is to be shown.
     """
 
     info: VersionInfo
     table: ClusterTable
     matching: Matching | None = None
+    copies: Copies | None = None
+
+    def ranked(self, found: Candidates, scores: FloatArray, weight: float) -> tuple[IntArray, FloatArray]:
+        """Candidates by their fused scores, best first, equal photos once.
+
+        Args:
+            found: n candidates.
+            scores: shape (K,), float32: of all clusters.
+            weight: of :meth:`fusion_weight`.
+
+        Returns:
+            Positions among the candidates, shape (m,), int64, and their scores, shape (m,), float32.
+        """
+        order, fused = rerank(found, scores, weight)
+        if self.copies is None:
+            return order, fused
+        kept = first_of_each(self.copies.groups_of(found.ids)[order])
+        return order[kept], fused[kept]
 
     def queries(self, vectors: FloatArray) -> FloatArray:
         """Sketches as this version is searched with them.

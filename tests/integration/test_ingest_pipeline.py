@@ -18,7 +18,7 @@ from sbka_milvus.images import load_photo
 from sbka_milvus.pipelines.embed import embed_photos
 from sbka_milvus.pipelines.encode_files import EmbedOptions
 from sbka_milvus.pipelines.index import IndexOptions
-from sbka_milvus.pipelines.ingest import IngestReport, ingest_photos
+from sbka_milvus.pipelines.ingest import IngestOptions, IngestReport, ingest_photos
 from sbka_milvus.progress import SilentProgress
 from sbka_milvus.search import GallerySearcher, SearchOptions
 from sbka_milvus.store import MilvusGalleryStore
@@ -78,7 +78,7 @@ def ingest(photos: Path, gallery: Gallery, store: MilvusGalleryStore) -> Ingest:
     def run(*, encoder: GridEncoder | None = None, into: MilvusGalleryStore = store, **options: int) -> IngestReport:
         encoder = encoder or GridEncoder()
         index = IndexOptions(**options)
-        return ingest_photos([photos], gallery, encoder, into, EMBED, index, SilentProgress())
+        return ingest_photos([photos], gallery, encoder, into, IngestOptions(EMBED, index), SilentProgress())
 
     return run
 
@@ -219,6 +219,6 @@ def test_a_name_that_milvus_cannot_take_shows_before_anything_is_embedded(photos
     gallery = Gallery.create_or_open(tmp_path / "other", "grid-1", "my cats")
     encoder = GridEncoder()
     with pytest.raises(InvalidValue, match=re.escape("'my cats'")):
-        ingest_photos([photos], gallery, encoder, store, EMBED, IndexOptions(), SilentProgress())
+        ingest_photos([photos], gallery, encoder, store, IngestOptions(EMBED, IndexOptions()), SilentProgress())
     assert encoder.photos == 0
     assert list_shards(gallery.shard_folder) == []

@@ -21,7 +21,7 @@ from sbka_milvus.embeddings.shards import list_shards, read_metadata
 from sbka_milvus.errors import FilterError
 from sbka_milvus.pipelines.encode_files import EmbedOptions
 from sbka_milvus.pipelines.index import IndexOptions
-from sbka_milvus.pipelines.ingest import IngestReport, ingest_photos
+from sbka_milvus.pipelines.ingest import IngestOptions, IngestReport, ingest_photos
 from sbka_milvus.pipelines.sheet import thumbnail
 from sbka_milvus.progress import SilentProgress
 from sbka_milvus.search import GallerySearcher, SearchOptions
@@ -75,7 +75,9 @@ def ingest(gallery: Gallery, store: MilvusGalleryStore) -> Callable[..., tuple[I
     def run(*sources: str | Path) -> tuple[IngestReport, int]:
         encoder = GridEncoder()
         named = [str(source) for source in sources]
-        return ingest_photos(named, gallery, encoder, store, EMBED, IndexOptions(), SilentProgress()), encoder.photos
+        return ingest_photos(
+            named, gallery, encoder, store, IngestOptions(EMBED, IndexOptions()), SilentProgress()
+        ), encoder.photos
 
     return run
 

@@ -66,7 +66,7 @@ def shards(gallery):
     numbers = np.arange(N, dtype=np.int64)
     vectors = normalise(np.random.default_rng(dim).normal(size=(N, dim)))
     uris = tuple(f"/p/{number}.jpg" for number in range(N))
-    write_shard(gallery.shard_folder, PhotoRecords(uris, ("0",) * N, numbers, numbers, numbers, numbers, vectors),
+    write_shard(gallery.shard_folder, PhotoRecords(uris, uris, numbers, numbers, numbers, numbers, vectors),
                 gallery.fingerprint)
     gallery.model_folder.mkdir(parents=True)
     manifest = Manifest(name="none", backbone="none", preprocessing={}, dim=dim, fingerprint=gallery.fingerprint,

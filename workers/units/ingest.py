@@ -11,11 +11,12 @@ from sbka_milvus.embeddings import Gallery, read_quarantine
 from sbka_milvus.embeddings.shards import next_shard_number, read_known, read_metadata, shard_name
 from sbka_milvus.factory import embed_options
 from sbka_milvus.images import PhotoFile, source_photos
-from sbka_milvus.pipelines.chunks import chunk_file, embed_chunk, read_chunk, write_chunks
+from sbka_milvus.pipelines.chunks import chunk_file, embed_chunk, known_shard_name, read_chunk, write_chunks
 from sbka_milvus.pipelines.embed import counted, update_quarantine
 from sbka_milvus.pipelines.index import IndexOptions, build_index
 from sbka_milvus.pipelines.index_lock import index_lock
 from sbka_milvus.pipelines.metadata import Sorting, renew_metadata
+from sbka_milvus.pipelines.prune import Missing, find_missing, prune, require_pruning
 from sbka_milvus.pipelines.versions import follow_served
 from sbka_milvus.progress import Progress
 from workers.jobs import JobFolder
@@ -27,9 +28,12 @@ from workers.unit import Unit
 def plan(unit: Unit, progress: Progress) -> dict[str, Any]:
     """Lists the photos that have to be embedded, in chunks; writes those again of which other things are said now."""
     gallery = Gallery.open(Path(unit.job.request.gallery))
-    sorting = Sorting(read_known(gallery.shard_folder), read_metadata(gallery.shard_folder))
+    known = read_known(gallery.shard_folder)
+    sorting = Sorting(known, read_metadata(gallery.shard_folder))
     listed_before = {file.uri for file in read_quarantine(gallery.quarantine_file)}
     problems: dict[str, str] = {}
+    wish = unit.job.request
+    present: set[str] = set()
     listed: list[str] = []
     renewed: list[PhotoFile] = []
     found = fresh = 0
@@ -37,9 +41,11 @@ def plan(unit: Unit, progress: Progress) -> dict[str, Any]:
     def new_or_changed() -> Iterator[PhotoFile]:
         nonlocal found, fresh
         with progress.stage("Finding photos", unit="files") as advance:
-            files = source_photos(unit.job.request.sources, lambda uri, why: problems.update({uri: why}))
+            files = source_photos(wish.sources, lambda uri, why: problems.update({uri: why}))
             for file in counted(files, advance):
                 found += 1
+                if wish.prune:
+                    present.add(file.uri)
                 if file.uri in listed_before:
                     listed.append(file.uri)
                 if sorting.is_fresh(file):
@@ -59,6 +65,7 @@ def plan(unit: Unit, progress: Progress) -> dict[str, Any]:
         unchanged=found - fresh,
         problems=problems,
         listed=tuple(listed),
+        missing=find_missing(wish.sources, known, present, problems).to_dict() if wish.prune else {},
     )
     return made.to_dict()
 
@@ -104,7 +111,11 @@ def embed(unit: Unit, progress: Progress) -> dict[str, Any]:
     careful.forget()
     return {
         "shard": name if report.embedded else None,
+        "known_shard": known_shard_name(name) if report.known else None,
         "embedded": report.embedded,
+        "moved": report.moved,
+        "copied": report.copied,
+        "touched": report.touched,
         "quarantined": [asdict(file) for file in (*report.quarantined, *careful.poison)],
         "seconds": report.seconds,
     }
@@ -124,6 +135,7 @@ def index(unit: Unit, progress: Progress) -> dict[str, Any] | None:
             return None
         if forget_lost_shards(job, gallery):
             return None
+        pruned = _prune(job, gallery, made)
         update_quarantine(gallery, job.request.sources, set(made.listed), quarantined(job))
         options = IndexOptions(
             job.request.n_clusters or settings.ingest.n_clusters,
@@ -131,15 +143,32 @@ def index(unit: Unit, progress: Progress) -> dict[str, Any] | None:
             place=unit.context.place,
             matching=job.request.matching or settings.ingest.matching,
         )
-        return asdict(build_index(gallery, store, options, progress))
+        return asdict(build_index(gallery, store, options, progress)) | pruned
+
+
+def _prune(job: JobFolder, gallery: Gallery, made: Plan) -> dict[str, Any]:
+    """Takes out what the plan did not find again; last of all, when what has moved is known.
+
+    A refusal comes here too, so that what was embedded is kept: an ingest without it takes that in.
+    """
+    if not made.missing:
+        return {}
+    missing = Missing.from_dict(made.missing)
+    going = require_pruning(missing, read_known(gallery.shard_folder), consent=job.request.prune_all)
+    # A worker that is killed after this does it again, and finds nothing left to do: so the sum is written down first.
+    told = job.read("pruned", "index") or {"pruned": len(going)}
+    job.write("pruned", "index", told)
+    prune(gallery, going)
+    return {"pruned": int(told["pruned"]), "unpruned": dict(missing.unsure)}
 
 
 def forget_lost_shards(job: JobFolder, gallery: Gallery) -> bool:
     """Whether a shard that was written is not there any more; its chunk is then embedded again."""
     lost = False
     for unit in sorted(job.names("done")):
-        shard = (job.read("done", unit) or {}).get("shard") if unit.startswith("embed-") else None
-        if shard and not (gallery.shard_folder / shard).exists():
+        done = (job.read("done", unit) or {}) if unit.startswith("embed-") else {}
+        shards = [shard for shard in (done.get("shard"), done.get("known_shard")) if shard]
+        if any(not (gallery.shard_folder / shard).exists() for shard in shards):
             job.remove("done", unit)
             lost = True
     return lost

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sbka_milvus.embeddings import Gallery
-from sbka_milvus.embeddings.shards import list_shards, next_shard_number, read_known
+from sbka_milvus.embeddings.removal import removed_photos
+from sbka_milvus.embeddings.shards import list_shards, next_shard_number, read_known, write_shard
+from sbka_milvus.embeddings.versions import read_version_record
 from sbka_milvus.encoders.bundle import copy_bundle
 from sbka_milvus.encoders.manifest import read_manifest
 from sbka_milvus.feedback import FeedbackLog, stored_queries
@@ -65,6 +67,7 @@ def build(unit: Unit, progress: Progress) -> dict[str, Any] | None:
     if any(True for _ in _uncovered(job, old, new)):
         plan_again(job)
         return None
+    _forget_removed(old, new)
     missing = _missing_share(job, old)
     if missing and not list_shards(new.shard_folder):
         # There is nothing to build, so it is decided here already.
@@ -130,8 +133,8 @@ def switch(unit: Unit, progress: Progress) -> dict[str, Any] | None:
             info = _candidate(job, new, store)
             if info is None:
                 return None
-            if any(True for _ in _uncovered(job, old, new)):
-                # Photos came in while the new version was built: they must not be lost by the switch.
+            if any(True for _ in _uncovered(job, old, new)) or _holds_others(new, info):
+                # Photos came in, or were removed, while the new version was built: it must not lose nor keep them.
                 plan_again(job)
                 for step in ("build", "gate"):
                     job.remove("done", step)
@@ -169,6 +172,21 @@ def _uncovered(job: JobFolder, old: Gallery, new: Gallery) -> Iterator[PhotoFile
     for file in embedded_files(old):
         if file.uri not in bad and known.get(file.uri) != (file.size, file.mtime_ns):
             yield file
+
+
+def _forget_removed(old: Gallery, new: Gallery) -> None:
+    """Photos that were removed while chunks that name them were waiting are not to come back with the new model."""
+    if old.fingerprint == new.fingerprint:
+        return
+    removed = removed_photos(old.shard_folder, read_known(old.shard_folder)) & read_known(new.shard_folder).keys()
+    if removed:
+        write_shard(new.shard_folder, None, new.fingerprint, removed=removed)
+
+
+def _holds_others(new: Gallery, info: VersionInfo) -> bool:
+    """Whether a version does not hold as many photos as its shards do now."""
+    record = read_version_record(new.version_folder, info.token)
+    return record is not None and record.photos != len(read_known(new.shard_folder))
 
 
 def _missing_share(job: JobFolder, old: Gallery) -> float:

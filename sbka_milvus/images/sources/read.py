@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -38,6 +39,24 @@ def read_photo(uri: str, max_pixels: int = MAX_PIXELS) -> bytes:
     if member is not None:
         return _read_member(uri, *member)
     return remote_files().read(uri) if is_remote(uri) else read_image_file(Path(uri), max_pixels)
+
+
+def is_gone(uri: str) -> bool:
+    """Whether a photo is known to be there no more; what lies at an address is not asked for.
+
+    An archive that is damaged, or cannot be looked into now, says nothing of its members.
+    """
+    if is_remote(uri) or os.path.lexists(uri):
+        return False
+    member = split_member(uri)
+    if member is None or not os.path.lexists(member[0]):
+        return True
+    try:
+        contents = open_archives().open(member[0]).contents
+    except SourceError:
+        return False
+    told = {subject for subject, _ in contents.problems}
+    return member[1] not in contents.members and not told & {uri, member[0]}
 
 
 def _read_member(uri: str, archive_uri: str, name: str) -> bytes:

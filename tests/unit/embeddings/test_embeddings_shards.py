@@ -173,9 +173,9 @@ class TestDamage:
 
     def test_a_shard_of_a_later_format_asks_for_an_upgrade(self, shard):
         table = pq.read_table(shard)
-        pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"sbka.format": b"2"}), shard)
+        pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"sbka.format": b"9"}), shard)
         for read in (lambda: list(read_records(shard.parent, "model-1")), lambda: read_known(shard.parent)):
-            with pytest.raises(GalleryError, match=r"has format 2.*Upgrade"):
+            with pytest.raises(GalleryError, match=r"has format 9.*Upgrade"):
                 read()
 
 

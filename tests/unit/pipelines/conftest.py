@@ -123,7 +123,13 @@ class Pictures:
         order = np.argsort(kinds)
         numbers = np.arange(n, dtype=np.int64)
         records = PhotoRecords(
-            tuple(kinds[row] for row in order), ("0",) * n, numbers, numbers, numbers, numbers, vectors[order]
+            tuple(kinds[row] for row in order),
+            tuple(kinds[row] for row in order),
+            numbers,
+            numbers,
+            numbers,
+            numbers,
+            vectors[order],
         )
         write_shard(gallery.shard_folder, records, gallery.fingerprint)
         return vectors[order]

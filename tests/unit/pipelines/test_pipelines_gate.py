@@ -78,7 +78,7 @@ class World:
         centres = np.repeat(np.eye(dim)[:3], PHOTOS, axis=0)
         vectors = normalise(centres + 0.05 * rng.normal(size=centres.shape))
         numbers = np.arange(len(uris), dtype=np.int64)
-        hashes = ("0",) * len(uris)
+        hashes = tuple(uris)
         records = PhotoRecords(tuple(uris), hashes, numbers, numbers, numbers, numbers, vectors)
         write_shard(gallery.shard_folder, records, gallery.fingerprint)
         return build_version(gallery, self.store, IndexOptions(n_clusters=3), SilentProgress())

@@ -45,7 +45,7 @@ def add(gallery, names: list[str], seed: int = 0, fingerprint: str = "grid-1") -
     n = len(names)
     numbers = np.arange(n, dtype=np.int64)
     vectors = normalise(np.random.default_rng(seed).normal(size=(n, 8)))
-    records = PhotoRecords(tuple(names), ("0",) * n, numbers, numbers, numbers, numbers, vectors)
+    records = PhotoRecords(tuple(names), tuple(names), numbers, numbers, numbers, numbers, vectors)
     return write_shard(gallery.shard_folder, records, fingerprint)
 
 

@@ -22,7 +22,7 @@ def photo(name: str, metadata: Any = None, mtime_ns: int = 2) -> PhotoFile:
 def shard(gallery: Gallery, names: str, seed: int = 0, metadata: Any = ()) -> PhotoRecords:
     n = len(names)
     ones, vectors = np.ones(n, dtype=np.int64), normalise(np.random.default_rng(seed).normal(size=(n, 4)))
-    records = PhotoRecords(tuple(names), ("0",) * n, ones, 2 * ones, ones, ones, vectors, metadata)
+    records = PhotoRecords(tuple(names), tuple(names), ones, 2 * ones, ones, ones, vectors, metadata)
     write_shard(gallery.shard_folder, records, gallery.fingerprint)
     return records
 

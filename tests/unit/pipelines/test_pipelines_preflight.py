@@ -16,7 +16,7 @@ from sbka_milvus.errors import BundleError, InvalidValue, OutputError
 from sbka_milvus.pipelines.embed import embed_photos
 from sbka_milvus.pipelines.encode_files import EmbedOptions
 from sbka_milvus.pipelines.index import IndexOptions
-from sbka_milvus.pipelines.ingest import ingest_photos
+from sbka_milvus.pipelines.ingest import IngestOptions, ingest_photos
 from sbka_milvus.pipelines.preflight import MARGIN, bytes_needed, require_encoding, require_room, require_writable
 from sbka_milvus.store import MemoryGalleryStore
 
@@ -105,5 +105,12 @@ def test_an_ingest_looks_before_it_opens_a_photo(
 ) -> None:
     (gallery.root / "shards").write_text("in the way")
     with pytest.raises(OutputError, match="shards/grid-1 cannot be written"):
-        ingest_photos([photos], gallery, make_encoder(), MemoryGalleryStore(), EmbedOptions(), IndexOptions(), progress)
+        ingest_photos(
+            [photos],
+            gallery,
+            make_encoder(),
+            MemoryGalleryStore(),
+            IngestOptions(EmbedOptions(), IndexOptions()),
+            progress,
+        )
     assert progress.stages == []

@@ -11,7 +11,7 @@ import pytest
 from sbka_milvus.pipelines.embed import embed_photos
 from sbka_milvus.pipelines.encode_files import EmbedOptions
 from sbka_milvus.pipelines.index import IndexOptions
-from sbka_milvus.pipelines.ingest import ingest_photos
+from sbka_milvus.pipelines.ingest import IngestOptions, ingest_photos
 from sbka_milvus.pipelines.stages import Bottleneck, EncodeUse, StageTimes, bottleneck
 from sbka_milvus.store import MemoryGalleryStore
 
@@ -40,7 +40,9 @@ def test_a_note_is_short() -> None:
 
 
 def test_the_stages_of_an_ingest_fill_its_time(photos: Path, gallery: Any, make_encoder: Any, progress: Any) -> None:
-    report = ingest_photos([photos], gallery, make_encoder(), MemoryGalleryStore(), SMALL, IndexOptions(), progress)
+    report = ingest_photos(
+        [photos], gallery, make_encoder(), MemoryGalleryStore(), IngestOptions(SMALL, IndexOptions()), progress
+    )
     stages, embed = report.embed.stages, report.embed
     assert min(astuple(stages)) > 0
     clock = stages.finding + stages.waiting + stages.encoding + stages.writing

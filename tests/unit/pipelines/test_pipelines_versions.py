@@ -29,7 +29,7 @@ def add(gallery: Gallery, n: int = 20, seed: int = 0, dim: int = 8) -> None:
     numbers = np.arange(n, dtype=np.int64)
     vectors = normalise(np.random.default_rng(seed).normal(size=(n, dim)))
     uris = tuple(f"/p/{seed}-{number:03d}.jpg" for number in range(n))
-    records = PhotoRecords(uris, ("0",) * n, numbers, numbers, numbers, numbers, vectors)
+    records = PhotoRecords(uris, uris, numbers, numbers, numbers, numbers, vectors)
     write_shard(gallery.shard_folder, records, gallery.fingerprint)
 
 
