@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +17,13 @@ from sbka_milvus.embeddings import Gallery
 from sbka_milvus.embeddings.shards import list_shards, read_embeddings
 from sbka_milvus.embeddings.versions import VersionRecord, read_version_record, utc_now, write_version_record
 from sbka_milvus.errors import GalleryError, OutputError, StoreError
-from sbka_milvus.pipelines.index_form import FormedGallery, FormOptions, MatchingForm, form_gallery, form_key, form_name
+from sbka_milvus.pipelines.fits import write_fit
+from sbka_milvus.pipelines.index_form import FormedGallery, FormOptions, MatchingForm, form_key, form_name
 from sbka_milvus.pipelines.index_lock import index_lock
+from sbka_milvus.pipelines.joining import Wish, cluster_gallery
 from sbka_milvus.pipelines.matching import is_matched, matching_digest, write_matching
 from sbka_milvus.pipelines.metadata import indexed_metadata
+from sbka_milvus.pipelines.origin import DEFAULT_MAX_DRIFT, ClusterOrigin
 from sbka_milvus.pipelines.reference import refer_to_served
 from sbka_milvus.pipelines.version_states import has_model, list_versions, served_version
 from sbka_milvus.pipelines.versions import drop_unfinished, drop_version, serve_version, settle
@@ -39,6 +44,9 @@ class IndexOptions:
         seed: of the clustering.
         place: where the store is, for the gallery's ``index.json``; none to leave it as it is there.
         matching: the form; see :mod:`~sbka_milvus.pipelines.index_form`.
+        anew: whether clusters are fitted anew whatever there is.
+        asked: whether what is asked for here holds for later ingests that ask for nothing else.
+        max_drift: cluster drift above which the report says so.
     """
 
     n_clusters: int = 0
@@ -46,11 +54,23 @@ class IndexOptions:
     seed: int = 0
     place: str | None = None
     matching: MatchingForm = "auto"
+    anew: bool = False
+    asked: bool = False
+    max_drift: float = DEFAULT_MAX_DRIFT
 
     @property
     def form(self) -> FormOptions:
         """What decides how photos are indexed."""
         return FormOptions(self.matching, self.n_clusters, self.seed)
+
+    def wish(self, gallery: Gallery) -> Wish:
+        """How clusters are wanted.
+
+        Raises:
+            GalleryError: The form cannot be had.
+            BundleError: The model's statistics cannot be read.
+        """
+        return Wish(self.form, _digest([self.n_clusters, self.seed, *form_key(gallery, self.matching)]), self.anew)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +84,10 @@ class IndexReport:
         rebuilt: false where the served version already held exactly these photos.
         seconds: wall time.
         matching: the form of its vectors, in a few words.
+        clustering: how its clusters came about, as :class:`~sbka_milvus.pipelines.origin.ClusterOrigin` has it; empty
+            where nothing is known of that.
+        drifted: one line that says that the clusters have drifted, with the figure and the remedy; empty where they
+            have not.
     """
 
     version: int
@@ -72,6 +96,8 @@ class IndexReport:
     rebuilt: bool
     seconds: float
     matching: str = "fused"
+    clustering: Mapping[str, Any] = field(default_factory=dict)
+    drifted: str = ""
 
 
 def build_index(gallery: Gallery, store: GalleryStore, options: IndexOptions, progress: Progress) -> IndexReport:
@@ -91,20 +117,23 @@ def build_index(gallery: Gallery, store: GalleryStore, options: IndexOptions, pr
         require_current(gallery, store)
         if served is not None and served.fingerprint == gallery.fingerprint:
             record = read_version_record(gallery.version_folder, served.token)
+            options = _held(options, record)
             # The count is compared too: the store may have lost photos.
             count = store.count(served)
             same = record is not None and (record.source, record.photos) == (_source_state(gallery, options), count)
-            if same and is_matched(gallery, served):
+            if same and is_matched(gallery, served) and not options.anew:
                 refer_to_served(gallery, store, served, datetime.now(UTC))
-                return _report(gallery, store, served, False, start)
+                return _report(gallery, store, served, options, False, start)
         info = build_version(gallery, store, options, progress)
         serve_version(gallery, store, info, options.keep_versions, place=options.place)
         refer_to_served(gallery, store, info, datetime.now(UTC))
-        return _report(gallery, store, info, True, start)
+        return _report(gallery, store, info, options, True, start)
 
 
 def build_version(gallery: Gallery, store: GalleryStore, options: IndexOptions, progress: Progress) -> VersionInfo:
     """Makes a version of the shards of the gallery's model, whole and verified, that is not served yet.
+
+    Its photos join the clusters of an earlier version where one was made as is wanted now, unless ``options.anew``.
 
     One that was made of the same shards and options and still waits is taken as it is, so that work which is
     done twice costs nothing. What killed runs left half-built is dropped first.
@@ -122,12 +151,15 @@ def build_version(gallery: Gallery, store: GalleryStore, options: IndexOptions, 
         states = list_versions(gallery, store)
         for state in reversed(states):
             if not state.served and _is_same_and_new(state.record, gallery, source) and is_matched(gallery, state.info):
-                return state.info
+                origin = ClusterOrigin.of(state.record)
+                if not options.anew or (origin is not None and origin.how == "fitted"):
+                    return state.info
         embeddings = read_embeddings(gallery.shard_folder, gallery.fingerprint)
         if embeddings is None:
             raise GalleryError(f"The gallery {gallery.root} holds no photos.", "Ingest a folder that holds some.")
-        earlier = [state.record for state in states if state.record is not None]
-        formed = form_gallery(gallery, embeddings, options.form, earlier, progress)
+        wish = options.wish(gallery)
+        clustered = cluster_gallery(gallery, store, embeddings, wish, states, progress)
+        formed = clustered.formed
         digest = matching_digest(formed.content) if formed.content else ""
         fields, metadata = indexed_metadata(gallery, embeddings)
         table = formed.clustering.table
@@ -136,7 +168,10 @@ def build_version(gallery: Gallery, store: GalleryStore, options: IndexOptions, 
             if formed.content:
                 # Before the record: a version that has one is taken for whole.
                 write_matching(gallery, info, formed.content)
-            write_version_record(gallery.version_folder, _record(info, formed, source, options))
+            origin = clustered.origin_in(info, embeddings, wish)
+            if origin.how == "fitted":
+                write_fit(gallery, info.token, clustered.reference)
+            write_version_record(gallery.version_folder, _record(info, formed, source, options, origin))
             rows = GalleryRows(formed.embeddings, formed.clustering.assignments, tuple(metadata))
             _insert(store, info, rows, progress)
             _verify(store, info, len(embeddings))
@@ -169,13 +204,38 @@ def _is_same_and_new(record: VersionRecord | None, gallery: Gallery, source: str
     return (record.source, record.fingerprint) == (source, gallery.fingerprint)
 
 
-def _report(gallery: Gallery, store: GalleryStore, info: VersionInfo, rebuilt: bool, start: float) -> IndexReport:
-    form = form_name(read_version_record(gallery.version_folder, info.token))
-    count, seconds = store.count(info), time.perf_counter() - start
-    return IndexReport(info.version, count, info.n_clusters, rebuilt, seconds, form)
+def _held(options: IndexOptions, record: VersionRecord | None) -> IndexOptions:
+    """What `sbka cluster` was asked for goes on to hold where nothing else is asked for."""
+    told = record.options if record is not None else {}
+    if options.anew or not told.get("asked"):
+        return options
+    held = replace(options, n_clusters=told["n_clusters"], seed=told["seed"], matching=told["matching"], asked=True)
+    plain = IndexOptions()
+    names = ("n_clusters", "seed", "matching")
+    agree = all(getattr(options, name) in (getattr(plain, name), getattr(held, name)) for name in names)
+    return held if agree else options
 
 
-def _record(info: VersionInfo, formed: FormedGallery, source: str, options: IndexOptions) -> VersionRecord:
+def _report(
+    gallery: Gallery, store: GalleryStore, info: VersionInfo, options: IndexOptions, rebuilt: bool, start: float
+) -> IndexReport:
+    record = read_version_record(gallery.version_folder, info.token)
+    origin = ClusterOrigin.of(record)
+    return IndexReport(
+        version=info.version,
+        photos=store.count(info),
+        clusters=info.n_clusters,
+        rebuilt=rebuilt,
+        seconds=time.perf_counter() - start,
+        matching=form_name(record),
+        clustering={} if origin is None else origin.to_dict(),
+        drifted="" if origin is None else origin.complaint(options.max_drift, gallery),
+    )
+
+
+def _record(
+    info: VersionInfo, formed: FormedGallery, source: str, options: IndexOptions, origin: ClusterOrigin
+) -> VersionRecord:
     return VersionRecord(
         version=info.version,
         token=info.token,
@@ -184,9 +244,14 @@ def _record(info: VersionInfo, formed: FormedGallery, source: str, options: Inde
         clusters=info.n_clusters,
         source=source,
         created=utc_now(),
-        options={"n_clusters": options.n_clusters, "seed": options.seed},
+        options={"n_clusters": options.n_clusters, "seed": options.seed} | _asked(options),
         matching=formed.described,
+        clustering=origin.to_dict(),
     )
+
+
+def _asked(options: IndexOptions) -> dict[str, Any]:
+    return {"matching": options.matching, "asked": True} if options.asked else {}
 
 
 def _insert(store: GalleryStore, info: VersionInfo, rows: GalleryRows, progress: Progress) -> None:
@@ -214,5 +279,8 @@ def _verify(store: GalleryStore, info: VersionInfo, expected: int) -> None:
 def _source_state(gallery: Gallery, options: IndexOptions) -> str:
     """Names the shards and options that a version is built from; shard names never come twice."""
     names = [path.name for path in list_shards(gallery.shard_folder)]
-    state = [names, options.n_clusters, options.seed, *form_key(gallery, options.matching)]
+    return _digest([names, options.n_clusters, options.seed, *form_key(gallery, options.matching)])
+
+
+def _digest(state: list[Any]) -> str:
     return hashlib.blake2b(json.dumps(state).encode(), digest_size=16).hexdigest()
