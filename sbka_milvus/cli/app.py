@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from sbka_milvus.cli import (
+    cluster,
     demo,
     evaluate,
     feedback,
@@ -58,6 +59,7 @@ app.command("train", epilog=train.EPILOG)(train.train)
 app.add_typer(sketches.app, name="sketches")
 app.command("ingest", epilog=ingest.EPILOG)(ingest.ingest)
 app.command("search", epilog=search.EPILOG)(search.search)
+app.command("cluster", epilog=cluster.EPILOG)(cluster.cluster)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.add_typer(model.app, name="model")
 app.add_typer(gallery.app, name="gallery")

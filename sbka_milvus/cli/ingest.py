@@ -163,6 +163,8 @@ def _tell(report: object, gallery: Path, *, as_json: bool) -> None:
 
 
 def _show(report: object, gallery: Path) -> None:
+    from rich.markup import escape
+
     from sbka_milvus.cli.console import about_file, err, out, printable
     from sbka_milvus.pipelines.ingest import IngestReport
 
@@ -187,3 +189,12 @@ def _show(report: object, gallery: Path) -> None:
         f"Next: sbka search SKETCH --gallery {printable(gallery)}",
         highlight=False,
     )
+    made = index.clustering
+    if made.get("joined") or made.get("gone"):
+        out.print(
+            f"Of these photos {made['joined']} joined the clusters that were made in version {made['fit_version']} of "
+            f"{made['fitted']}" + (f", of which {made['gone']} are gone." if made["gone"] else "."),
+            highlight=False,
+        )
+    if index.drifted:
+        out.print(f"[yellow]note[/yellow] {escape(printable(index.drifted))}", highlight=False)

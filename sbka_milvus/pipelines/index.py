@@ -20,7 +20,7 @@ from sbka_milvus.errors import GalleryError, OutputError, StoreError
 from sbka_milvus.pipelines.fits import write_fit
 from sbka_milvus.pipelines.index_form import FormedGallery, FormOptions, MatchingForm, form_key, form_name
 from sbka_milvus.pipelines.index_lock import index_lock
-from sbka_milvus.pipelines.joining import Wish, cluster_gallery
+from sbka_milvus.pipelines.joining import ClusteredGallery, Wish, cluster_gallery
 from sbka_milvus.pipelines.matching import is_matched, matching_digest, write_matching
 from sbka_milvus.pipelines.metadata import indexed_metadata
 from sbka_milvus.pipelines.origin import DEFAULT_MAX_DRIFT, ClusterOrigin
@@ -120,7 +120,7 @@ def build_index(gallery: Gallery, store: GalleryStore, options: IndexOptions, pr
             options = _held(options, record)
             # The count is compared too: the store may have lost photos.
             count = store.count(served)
-            same = record is not None and (record.source, record.photos) == (_source_state(gallery, options), count)
+            same = record is not None and (record.source, record.photos) == (source_state(gallery, options), count)
             if same and is_matched(gallery, served) and not options.anew:
                 refer_to_served(gallery, store, served, datetime.now(UTC))
                 return _report(gallery, store, served, options, False, start)
@@ -147,16 +147,14 @@ def build_version(gallery: Gallery, store: GalleryStore, options: IndexOptions, 
     """
     with index_lock(gallery):
         drop_unfinished(gallery, store)
-        source = _source_state(gallery, options)
+        source = source_state(gallery, options)
         states = list_versions(gallery, store)
         for state in reversed(states):
             if not state.served and _is_same_and_new(state.record, gallery, source) and is_matched(gallery, state.info):
                 origin = ClusterOrigin.of(state.record)
                 if not options.anew or (origin is not None and origin.how == "fitted"):
                     return state.info
-        embeddings = read_embeddings(gallery.shard_folder, gallery.fingerprint)
-        if embeddings is None:
-            raise GalleryError(f"The gallery {gallery.root} holds no photos.", "Ingest a folder that holds some.")
+        embeddings = _read_photos(gallery)
         wish = options.wish(gallery)
         clustered = cluster_gallery(gallery, store, embeddings, wish, states, progress)
         formed = clustered.formed
@@ -183,6 +181,21 @@ def build_version(gallery: Gallery, store: GalleryStore, options: IndexOptions, 
         return info
 
 
+def propose_clusters(
+    gallery: Gallery, store: GalleryStore, options: IndexOptions, progress: Progress
+) -> ClusteredGallery:
+    """The clusters that a version would have that was built now; nothing is written.
+
+    Raises:
+        GalleryError: There are no photos, a shard is damaged, or the form cannot be had.
+        EncoderMismatch: A shard was made by another encoder.
+        BundleError: The model's statistics are damaged.
+        StoreError: Milvus refused.
+    """
+    states = list_versions(gallery, store)
+    return cluster_gallery(gallery, store, _read_photos(gallery), options.wish(gallery), states, progress)
+
+
 def require_current(gallery: Gallery, store: GalleryStore) -> None:
     """Refuses to serve photos embedded with a model that the gallery was switched away from meanwhile.
 
@@ -196,6 +209,18 @@ def require_current(gallery: Gallery, store: GalleryStore) -> None:
             f"with {gallery.fingerprint}.",
             "It was switched meanwhile: ingest the same photos again, and its own model embeds them.",
         )
+
+
+def _read_photos(gallery: Gallery) -> Embeddings:
+    embeddings = read_embeddings(gallery.shard_folder, gallery.fingerprint)
+    if embeddings is None:
+        raise no_photos(gallery)
+    return embeddings
+
+
+def no_photos(gallery: Gallery) -> GalleryError:
+    """Says that nothing was embedded yet."""
+    return GalleryError(f"The gallery {gallery.root} holds no photos.", "Ingest a folder that holds some.")
 
 
 def _is_same_and_new(record: VersionRecord | None, gallery: Gallery, source: str) -> bool:
@@ -276,8 +301,13 @@ def _verify(store: GalleryStore, info: VersionInfo, expected: int) -> None:
         )
 
 
-def _source_state(gallery: Gallery, options: IndexOptions) -> str:
-    """Names the shards and options that a version is built from; shard names never come twice."""
+def source_state(gallery: Gallery, options: IndexOptions) -> str:
+    """Names the shards and options that a version is built from; shard names never come twice.
+
+    Raises:
+        GalleryError: The form cannot be had.
+        BundleError: The model's statistics cannot be read.
+    """
     names = [path.name for path in list_shards(gallery.shard_folder)]
     return _digest([names, options.n_clusters, options.seed, *form_key(gallery, options.matching)])
 
