@@ -7,7 +7,8 @@ photos that join are of the kinds that are there, of others, or some of both. Th
 from ImageNet. The limit of drift is chosen on pseudo-unseen categories (half of the seen ones; what the form *linear*
 knows of sketches comes from the other half); the unseen categories show whether it holds.
 
-**Giants**: whether cutting up clusters of many times the mean size helps the same searches.
+**Giants**: how large the largest clusters are, and what cutting up the larger ones does: to the mAP of the gallery, and
+to searches of 16 clusters where a third of the gallery are near-copies of one photo.
 
 **Time**: ten photos join ten thousand drawn vectors, as shares of the time that fitting takes.
 """
@@ -27,19 +28,20 @@ from typing import Any
 import numpy as np
 from recipes import NOTE, ROOT, RealData, data_folder
 
-from sbka_milvus.clusters import ClusterStatistics, default_n_clusters
+from sbka_milvus.clusters import ClusterStatistics, assign_clusters, default_n_clusters
 from sbka_milvus.embeddings import Gallery, PhotoRecords
 from sbka_milvus.embeddings.shards import read_embeddings, write_shard
+from sbka_milvus.encoders.manifest import MANIFEST_FILE, Manifest
 from sbka_milvus.encoders.statistics import ModelStatistics, write_statistics
 from sbka_milvus.errors import SbkaError
 from sbka_milvus.evaluation.metrics import mean_average_precision
+from sbka_milvus.kmeans import fit_centroids
 from sbka_milvus.pipelines.index import IndexOptions, IndexReport, build_index
 from sbka_milvus.pipelines.index_form import MatchingForm
 from sbka_milvus.pipelines.matching import matching_finder
 from sbka_milvus.pipelines.version_states import list_versions
 from sbka_milvus.progress import SilentProgress
 from sbka_milvus.protocols import GalleryStore
-from sbka_milvus.search import GallerySearcher, SearchOptions
 from sbka_milvus.store import MemoryGalleryStore, MilvusGalleryStore
 from sbka_milvus.types import FloatArray, normalise
 
@@ -68,8 +70,7 @@ class Trial:
         self.gallery = Gallery.create_or_open(root, "frozen")
         self.store: GalleryStore = MemoryGalleryStore()
         self.kinds, self.options = kinds, IndexOptions(seed=seed, matching=form)
-        self.gallery.model_folder.mkdir(parents=True)
-        write_statistics(self.gallery.model_folder, ModelStatistics(kinds.known, kinds.known))
+        give_model(self.gallery, kinds.known)
 
     def add(self, numbers: Sequence[int]) -> None:
         add_vectors(self.gallery, [f"/p/{number:06d}.jpg" for number in numbers], self.kinds.photos[list(numbers)])
@@ -78,27 +79,35 @@ class Trial:
         options = replace(self.options, n_clusters=n_clusters, anew=anew)
         return build_index(self.gallery, self.store, options, SilentProgress())
 
-    def search(self, n_probe: int | None, k: int) -> list[list[int]]:
-        """Numbers of the best photos of each sketch."""
-        searcher = GallerySearcher(self.store, self.gallery.name, matching_of=matching_finder(self.gallery))
-        results = searcher.search(self.kinds.sketches, k, SearchOptions(n_probe=n_probe))
-        return [[int(Path(hit.uri).stem) for hit in result] for result in results]
+    def search(self, n_probe: int | None) -> np.ndarray:
+        """Numbers of all photos, best first, those outside the probes last: what a search gives, in one product.
+
+        Returns:
+            shape (Q, N).
+        """
+        info = self.store.served(self.gallery.name)
+        table, rows = self.store.clusters(info), next(self.store.scan(info, batch_size=1_000_000))
+        matching = matching_finder(self.gallery)(info)
+        queries = self.kinds.sketches if matching is None else matching.queries(self.kinds.sketches)
+        to_clusters, scores = queries @ table.centroids.T, queries @ rows.embeddings.vectors.T
+        if matching is None:
+            scores = 0.8 * to_clusters[:, rows.cluster_ids] + 0.2 * scores
+        if n_probe is not None and n_probe < len(table):
+            least = np.sort(to_clusters, axis=1)[:, -n_probe, None]
+            scores = np.where(to_clusters[:, rows.cluster_ids] >= least, scores, -np.inf)
+        numbers = np.array([int(Path(uri).stem) for uri in rows.embeddings.uris])
+        return numbers[np.argsort(-scores, axis=1, kind="stable")]
 
     def quality(self) -> dict[str, Any]:
         """mAP@all with all clusters probed, the mean cosine of photos and their centroids, and the balance."""
-        ranked = self.search(None, len(self.kinds.photos))
-        relevant = np.array(
-            [self.kinds.photo_kinds[row] == kind for row, kind in zip(ranked, self.kinds.sketch_kinds, strict=True)]
-        )
-        table = self.store.clusters(self.store.served(self.gallery.name))
-        own = [
-            np.einsum("nd,nd->n", rows.embeddings.vectors, table.centroids[rows.cluster_ids])
-            for rows in self.store.scan(self.store.served(self.gallery.name))
-        ]
+        relevant = self.kinds.photo_kinds[self.search(None)] == self.kinds.sketch_kinds[:, None]
+        info = self.store.served(self.gallery.name)
+        table, rows = self.store.clusters(info), next(self.store.scan(info, batch_size=1_000_000))
+        own = np.einsum("nd,nd->n", rows.embeddings.vectors, table.centroids[rows.cluster_ids])
         statistics = ClusterStatistics.of(table)
         return {
             "mAP@all": mean_average_precision(relevant),
-            "mean_cosine": float(np.concatenate(own).mean()),
+            "mean_cosine": float(own.mean()),
             "clusters": statistics.clusters,
             "size_max": statistics.size_max,
             "evenness": statistics.evenness,
@@ -117,6 +126,7 @@ def main() -> None:
         parts = read_parts(arguments.data, arguments.features)
         quality = {name: [trial for seed in range(arguments.seeds) for trial in compare(kinds, seed)]
                    for name, kinds in parts.items()}  # fmt: skip
+        giants = {name: [cut_giants(kinds, seed) for seed in range(arguments.seeds)] for name, kinds in parts.items()}
         timed = time_joining()
     except SbkaError as error:
         sys.exit(f"Error: {error}")
@@ -125,6 +135,7 @@ def main() -> None:
         "data": {"pictures": "sketchy-mini", "note": NOTE, "encoder": "MobileNetV2, ImageNet, 128 px, not trained on"},
         "seeds": arguments.seeds,
         "summary": {name: summarise(trials) for name, trials in quality.items()},
+        "giants": giants,
         "time": timed,
         "trials": quality,
     }
@@ -207,12 +218,12 @@ def _trial(kinds: Kinds, form: MatchingForm, seed: int, first: np.ndarray, then:
         trial.add(then.tolist())
         joined = trial.index(few)
         assert joined.clustering["how"] == "joined"
-        quality, hits = trial.quality(), trial.search(16, K_HITS)
+        quality, hits = trial.quality(), trial.search(16)[:, :K_HITS]
         trial.index(all_of_them, anew=True)
-        anew, anew_hits = trial.quality(), trial.search(16, K_HITS)
+        anew, anew_hits = trial.quality(), trial.search(16)[:, :K_HITS]
         trial.options = replace(trial.options, seed=seed + 100)
         trial.index(all_of_them, anew=True)
-        again_hits = trial.search(16, K_HITS)
+        again_hits = trial.search(16)[:, :K_HITS]
         again = trial.quality()
     return {
         "form": form,
@@ -229,9 +240,63 @@ def _trial(kinds: Kinds, form: MatchingForm, seed: int, first: np.ndarray, then:
     }
 
 
-def overlap(some: list[list[int]], others: list[list[int]]) -> float:
+def cut_giants(kinds: Kinds, seed: int) -> dict[str, Any]:
+    """Clusters as they come, and those above a multiple of the mean size cut into pieces of about the mean."""
+    centroids = fit_centroids(kinds.photos, default_n_clusters(len(kinds.photos)), seed=seed)
+    sizes = np.bincount(assign_clusters(kinds.photos, centroids), minlength=len(centroids))
+    found: dict[str, Any] = {"seed": seed, "largest_over_mean": float(sizes.max() / sizes.mean())}
+    for most in (None, 2.0, 1.5):
+        cut = centroids if most is None else cut_up(kinds.photos, centroids, most, seed)
+        ranked = np.argsort(-fused(kinds.sketches, kinds.photos, cut), axis=1, kind="stable")
+        name = "as they come" if most is None else f"cut above {most:g} times the mean"
+        relevant = kinds.photo_kinds[ranked] == kinds.sketch_kinds[:, None]
+        found[name] = {"clusters": len(cut), "mAP@all": mean_average_precision(relevant)}
+    rng = np.random.default_rng([seed, 3])
+    photo, n = kinds.photos[rng.integers(len(kinds.photos))], len(kinds.photos)
+    heap = normalise(photo + 0.05 * rng.normal(size=(n // 2, kinds.photos.shape[1])) / np.sqrt(len(photo)))
+    gallery = np.concatenate([kinds.photos, heap])
+    centroids = fit_centroids(gallery, default_n_clusters(len(gallery)), seed=seed)
+    found["with near-copies"] = {
+        name: probed(kinds.sketches, gallery, cut)
+        for name, cut in (("as they come", centroids), ("cut", cut_up(gallery, centroids, 3.0, seed)))
+    }
+    return found
+
+
+def cut_up(photos: FloatArray, centroids: FloatArray, most: float, seed: int) -> FloatArray:
+    """Centroids, those of clusters above a multiple of the mean size replaced by several."""
+    assigned = assign_clusters(photos, centroids)
+    sizes = np.bincount(assigned, minlength=len(centroids))
+    large = sizes > most * sizes.mean()
+    parts = [centroids[~large]]
+    for cluster in np.flatnonzero(large):
+        pieces = int(np.ceil(sizes[cluster] / sizes.mean()))
+        parts.append(fit_centroids(photos[assigned == cluster], pieces, seed=seed))
+    return np.concatenate(parts)
+
+
+def fused(sketches: FloatArray, photos: FloatArray, centroids: FloatArray) -> FloatArray:
+    """The scores of the form *fused*."""
+    return np.asarray(0.8 * (sketches @ centroids.T)[:, assign_clusters(photos, centroids)] + 0.2 * sketches @ photos.T)
+
+
+def probed(sketches: FloatArray, photos: FloatArray, centroids: FloatArray) -> dict[str, Any]:
+    """Which share of the ten nearest photos lies in the 16 clusters that a search looks into."""
+    assigned = assign_clusters(photos, centroids)
+    probes = np.argsort(-(sketches @ centroids.T), axis=1, kind="stable")[:, :16]
+    best = np.argsort(-(sketches @ photos.T), axis=1, kind="stable")[:, :K_HITS]
+    inside = [np.isin(assigned[row], probe).mean() for row, probe in zip(best, probes, strict=True)]
+    sizes = np.bincount(assigned, minlength=len(centroids))
+    return {
+        "clusters": len(centroids),
+        "largest_over_mean": float(sizes.max() / sizes.mean()),
+        "nearest_10_in_probes": float(np.mean(inside)),
+    }
+
+
+def overlap(some: np.ndarray, others: np.ndarray) -> float:
     """Mean share of hits that both have."""
-    return float(np.mean([len(set(a) & set(b)) / K_HITS for a, b in zip(some, others, strict=True)]))
+    return float(np.mean([len(np.intersect1d(a, b)) / K_HITS for a, b in zip(some, others, strict=True)]))
 
 
 def time_joining() -> dict[str, Any]:
@@ -246,8 +311,7 @@ def time_joining() -> dict[str, Any]:
     for form in FORMS:
         with tempfile.TemporaryDirectory() as temporary:
             gallery = Gallery.create_or_open(Path(temporary) / "gallery", "frozen")
-            gallery.model_folder.mkdir(parents=True)
-            write_statistics(gallery.model_folder, ModelStatistics(known, known))
+            give_model(gallery, known)
             stages = Stages()
             with MilvusGalleryStore(str(gallery.milvus_folder)) as store:
                 add_vectors(gallery, uris[:n], vectors[:n])
@@ -283,6 +347,21 @@ class Stages(SilentProgress):
                 self.clustering += time.perf_counter() - start
 
         return timed()
+
+
+def give_model(gallery: Gallery, known: FloatArray) -> None:
+    """A manifest, and the sketches that the model knows: all that indexing reads of a model."""
+    manifest = Manifest(
+        name="frozen",
+        backbone="none",
+        preprocessing={},
+        dim=known.shape[1],
+        fingerprint=gallery.fingerprint,
+        weights_digest="",
+    )
+    gallery.model_folder.mkdir(parents=True)
+    (gallery.model_folder / MANIFEST_FILE).write_text(manifest.model_dump_json())
+    write_statistics(gallery.model_folder, ModelStatistics(known, known))
 
 
 def add_vectors(gallery: Gallery, uris: Sequence[str], vectors: FloatArray) -> None:
@@ -328,6 +407,7 @@ def show(report: dict[str, Any]) -> None:
         print(f"\n{name}\n\n| " + " | ".join(rows[0]) + " |\n" + "|---" * len(rows[0]) + "|")
         for row in rows:
             print("| " + " | ".join(str(value) for value in row.values()) + " |")
+    print(json.dumps(report["giants"], indent=1))
     print(json.dumps(report["time"]))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sbka_milvus.clusters.balance import reseed_empty
 from sbka_milvus.errors import InvalidValue
 from sbka_milvus.kmeans import fit_centroids
 from sbka_milvus.types import Clustering, ClusterTable, Embeddings, FloatArray, IntArray, require_unit_rows
@@ -14,10 +15,15 @@ from sbka_milvus.types import Clustering, ClusterTable, Embeddings, FloatArray, 
 N_EXEMPLARS = 4
 _SCORES_PER_BLOCK = 16_777_216  # 64 MB of float32
 _ROUNDING = 1e-6
+_RESEEDS = 8
+"""A centroid that is moved may take the last photo of another one."""
 
 
 def fit_clusters(embeddings: Embeddings, n_clusters: int, *, seed: int = 0) -> Clustering:
-    """Clusters a gallery. No cluster is empty: centroids to which no photo is nearest are left out.
+    """Clusters a gallery. No cluster is empty.
+
+    A centroid to which no photo is nearest is put on the photo that lies farthest from its own; it is left out where
+    all photos lie on theirs.
 
     Args:
         embeddings: N photos.
@@ -34,6 +40,11 @@ def fit_clusters(embeddings: Embeddings, n_clusters: int, *, seed: int = 0) -> C
         )
     centroids = fit_centroids(embeddings.vectors, n_clusters, seed=seed)
     assignments = assign_clusters(embeddings.vectors, centroids)
+    for _ in range(_RESEEDS):
+        seeded = reseed_empty(embeddings.vectors, centroids, assignments)
+        if seeded is centroids:
+            break
+        centroids, assignments = seeded, assign_clusters(embeddings.vectors, seeded)
     used, assignments = np.unique(assignments, return_inverse=True)
     return describe_clusters(embeddings, centroids[used], assignments.astype(np.int64))
 
