@@ -1,8 +1,9 @@
 """How the clusters of a version came about, and whether they still fit its photos: ``clustering`` of its record.
 
 They have drifted where the photos that joined lie farther from them than a limit allows
-(:mod:`~sbka_milvus.pipelines.drift`, the fit being the reference), or where the gallery has twice the photos that they
-were fitted to, or half of them: their number comes from that of the photos.
+(:mod:`~sbka_milvus.pipelines.drift`, the fit being the reference), if they are at least as many as a cluster holds:
+fewer would hardly get one of their own. They also have where the gallery has twice the photos that they were fitted to,
+or half of them: their number comes from that of the photos.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from sbka_milvus.types import Embeddings
 
 MOST_GROWN = 2.0
 """By how many times a gallery may have grown, or shrunk, since its clusters were fitted."""
-DEFAULT_MAX_DRIFT = 0.25
-"""Above the drift of photos of the kinds that are there, below that of photos of others: benchmarks/joining.py."""
+DEFAULT_MAX_DRIFT = 0.08
+"""About twice the highest drift of photos of the kinds that were there, and below the lowest where a quarter of those
+that joined were of other kinds: benchmarks/joining.py, pseudo-unseen categories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class ClusterOrigin:
         fit: token of the version to whose photos they were fitted, which names the file of the fit.
         fit_version: its number.
         fitted: photos that they were fitted to.
+        clusters: how many.
         joined: photos of this version that were not among those.
         gone: photos that were among those, and are not in this version.
         wanted: digest of the form, the number of clusters and the seed that were asked for.
@@ -44,6 +47,7 @@ class ClusterOrigin:
     fit: str
     fit_version: int
     fitted: int
+    clusters: int
     joined: int
     gone: int
     wanted: str
@@ -55,7 +59,7 @@ class ClusterOrigin:
         told: Mapping[str, Any] = (record.clustering if record is not None else None) or {}
         try:
             made = cls(**{**told, "drift": DriftReport(**told["drift"])})
-            return made if made.fitted > 0 and made.how in ("fitted", "joined") else None
+            return made if made.fitted > 0 and made.clusters > 0 and made.how in ("fitted", "joined") else None
         except (KeyError, TypeError):
             return None
 
@@ -63,7 +67,7 @@ class ClusterOrigin:
     def fitted_now(cls, token: str, version: int, wanted: str, reference: Reference) -> ClusterOrigin:
         """Of a version whose clusters were fitted to the photos of a reference."""
         drift = DriftReport(reference_distortion=reference.distortion, reference=reference.time.isoformat())
-        return cls("fitted", None, token, version, len(reference.ids), 0, 0, wanted, drift)
+        return cls("fitted", None, token, version, len(reference.ids), len(reference.centroids), 0, 0, wanted, drift)
 
     def joined_by(self, version: int, reference: Reference, embeddings: Embeddings) -> ClusterOrigin:
         """Of a version whose photos join the clusters of the version that this is of.
@@ -80,6 +84,7 @@ class ClusterOrigin:
             fit=self.fit,
             fit_version=self.fit_version,
             fitted=self.fitted,
+            clusters=self.clusters,
             joined=len(embeddings) - stay,
             gone=self.fitted - stay,
             wanted=self.wanted,
@@ -98,7 +103,7 @@ class ClusterOrigin:
             max_drift: drift that is allowed.
             gallery: whose clusters.
         """
-        if self.drift.enough and self.drift.drift > max_drift:
+        if self.drift.enough and self.drift.drift > max_drift and self.joined * self.clusters >= self.fitted:
             why = (
                 f"the {self.joined} photos that joined since version {self.fit_version} lie {self.drift.drift:.0%} "
                 f"farther from them than its own {self.fitted} did (limit: {max_drift:.0%})"
