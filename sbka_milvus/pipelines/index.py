@@ -150,10 +150,9 @@ def build_version(gallery: Gallery, store: GalleryStore, options: IndexOptions, 
         source = source_state(gallery, options)
         states = list_versions(gallery, store)
         for state in reversed(states):
-            if not state.served and _is_same_and_new(state.record, gallery, source) and is_matched(gallery, state.info):
-                origin = ClusterOrigin.of(state.record)
-                if not options.anew or (origin is not None and origin.how == "fitted"):
-                    return state.info
+            same = _is_same_and_new(state.record, gallery, source) and (not options.anew or _is_asked(state.record))
+            if not state.served and same and is_matched(gallery, state.info):
+                return state.info
         embeddings = _read_photos(gallery)
         wish = options.wish(gallery)
         clustered = cluster_gallery(gallery, store, embeddings, wish, states, progress)
@@ -239,6 +238,12 @@ def _held(options: IndexOptions, record: VersionRecord | None) -> IndexOptions:
     names = ("n_clusters", "seed", "matching")
     agree = all(getattr(options, name) in (getattr(plain, name), getattr(held, name)) for name in names)
     return held if agree else options
+
+
+def _is_asked(record: VersionRecord | None) -> bool:
+    """Whether `sbka cluster` made a version, and was killed before it was served."""
+    origin = ClusterOrigin.of(record)
+    return record is not None and origin is not None and origin.how == "fitted" and bool(record.options.get("asked"))
 
 
 def _report(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,4 +29,5 @@ def cluster(unit: Unit, progress: Progress) -> dict[str, Any]:
             matching=wish.matching,
             seed=wish.seed,
         )
+        options = replace(options, place=unit.context.place)
         return recluster(gallery, store, options, progress, since=job.record.created).to_dict()

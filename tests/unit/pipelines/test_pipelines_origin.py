@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -114,9 +115,7 @@ def test_an_ingest_tells_of_photos_of_other_kinds_and_not_of_more_of_the_same(
     assert "lie" in other.drifted and f"sbka cluster -g {gallery.root}" in other.drifted
     again = build_index(gallery, store, options, progress)
     assert (again.rebuilt, again.drifted) == (False, other.drifted)
-    assert (
-        build_index(gallery, store, IndexOptions(n_clusters=6, matching=matching, max_drift=9), progress).drifted == ""
-    )
+    assert build_index(gallery, store, replace(options, max_drift=9), progress).drifted == ""
 
-    anew = build_index(gallery, store, IndexOptions(n_clusters=6, matching=matching, anew=True), progress)
+    anew = build_index(gallery, store, replace(options, anew=True), progress)
     assert (anew.drifted, anew.clustering["how"], anew.clustering["fitted"]) == ("", "fitted", 175)
