@@ -1,4 +1,4 @@
-"""Joining, drift and ``sbka cluster`` as a user meets them: real model, real embedded Milvus, real pictures."""
+"""Joining, drift and ``sbka cluster`` as a user meets them: a real network, real embedded Milvus, real files."""
 
 from __future__ import annotations
 
@@ -7,112 +7,151 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from sbka_milvus import Gallery, SketchSearch
+from sbka_milvus.encoders.backbones import BuildRequest
+from sbka_milvus.encoders.spec import BackboneSpec
 from sbka_milvus.factory import gallery_clusters, recluster_gallery
+from sbka_milvus.pipelines.import_model import import_model
 from sbka_milvus.progress import SilentProgress
 from sbka_milvus.settings import Settings
 
 Sbka = Callable[..., Any]
 
 
+def draw(folder: Path, count: int, first: int = 0) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(first, first + count):
+        cells = np.random.default_rng(number).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        Image.fromarray(cells).resize((64, 64), Image.Resampling.NEAREST).save(folder / f"{number:03d}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of random weights: no gallery here asks for more than that equal pictures have equal vectors."""
+    folder = tmp_path_factory.mktemp("model") / "model"
+    request = BuildRequest(BackboneSpec.parse("timm:test_efficientnet"), weights, size=64)
+    import_model(request, folder, "tiny", SilentProgress())
+    return folder
+
+
 @pytest.fixture
-def half(sbka: Sbka, demo: Path, tmp_path: Path) -> Path:
-    """A gallery of five of the six kinds of the demo's unseen photos."""
-    photos = demo / "world" / "photos"
-    kinds = sorted({Path(uri).parent.name for uri in photos_of(demo / "gallery")})
-    made = sbka(
-        "ingest", *[photos / kind for kind in kinds[:-1]], "-g", tmp_path / "gallery", "-m", demo / "model",
-        "--matching", "fused", "--json",
-    )  # fmt: skip
+def gallery(sbka: Sbka, model: Path, tmp_path: Path) -> Path:
+    """Forty photos, version 1."""
+    folder = tmp_path / "gallery"
+    made = sbka("ingest", draw(tmp_path / "photos", 40), "-g", folder, "-m", model, "--json")
     assert made.code == 0, made.err
-    assert made.json()["index"]["clustering"]["how"] == "fitted"
-    return tmp_path / "gallery"
+    told = made.json()["index"]
+    assert (told["clusters"], told["clustering"]["how"], told["drifted"]) == (8, "fitted", "")
+    return folder
 
 
-def photos_of(root: Path) -> list[str]:
-    from sbka_milvus.embeddings.shards import read_known
-
-    return sorted(read_known(Gallery.open(root).shard_folder))
+@pytest.fixture
+def sketch(tmp_path: Path) -> Path:
+    picture = Image.new("L", (64, 64), 255)
+    ImageDraw.Draw(picture).line((8, 8, 56, 56), fill=0, width=4)
+    picture.save(tmp_path / "sketch.png")
+    return tmp_path / "sketch.png"
 
 
 def test_photos_join_clusters_are_made_anew_and_both_can_be_looked_at(
-    sbka: Sbka, half: Path, demo: Path, monkeypatch: pytest.MonkeyPatch
+    sbka: Sbka, gallery: Path, tmp_path: Path, sketch: Path
 ) -> None:
-    monkeypatch.setenv("SBKA_INGEST__MATCHING", "fused")
-    photos = demo / "world" / "photos"
-    rest = sorted({Path(uri).parent.name for uri in photos_of(demo / "gallery")})[-1]
-    told = sbka("ingest", photos / rest, "-g", half)
+    photos = draw(tmp_path / "photos", 6, first=40)
+    told = sbka("ingest", photos, "-g", gallery)
     assert told.code == 0, told.err
-    assert "6 joined the clusters that were made in version 1" in told.out and "drifted" not in told.out
+    assert "6 joined the clusters that were made in version 1 of 40." in told.out and "drifted" not in told.out
 
-    shown = sbka("cluster", "-g", half, "--stats-only")
+    shown = sbka("cluster", "-g", gallery, "--stats-only")
     assert shown.code == 0 and "version 2" in shown.out and "evenness" in shown.out
-    stats = sbka("cluster", "-g", half, "--show", "--json").json()
+    assert "fitted to 40 in version 1, 6 joined" in shown.out
+    stats = sbka("cluster", "-g", gallery, "--show", "--json").json()
     assert (stats["version"], stats["clustering"]["joined"]) == (2, 6)
-    before = stats["statistics"]
-    assert before["photos"] == before["size_p50"] * 0 + len(photos_of(half))
+    assert (stats["statistics"]["photos"], stats["statistics"]["clusters"]) == (46, 8)
 
-    trial = sbka("cluster", "-g", half, "--clusters", "3", "--dry-run")
+    trial = sbka("cluster", "-g", gallery, "--clusters", "3", "--dry-run")
     assert trial.code == 0 and "would be" in trial.out and "Nothing was built" in trial.out
-    assert len(sbka("gallery", "versions", half, "--json").json()) == 2
+    assert len(sbka("gallery", "versions", gallery, "--json").json()) == 2
 
-    made = sbka("cluster", "-g", half, "--clusters", "3")
+    made = sbka("cluster", "-g", gallery, "--clusters", "3")
     assert made.code == 0, made.err
     assert "Serving version 3 (fused)" in made.out and "version 2" in made.out and "sbka gallery rollback" in made.out
-    again = sbka("ingest", photos / rest, "-g", half, "--json").json()["index"]
+    again = sbka("ingest", photos, "-g", gallery, "--json").json()["index"]
     assert (again["rebuilt"], again["version"], again["clusters"]) == (False, 3, 3)
-    sketch = sorted((demo / "world" / "sketches" / rest).iterdir())[0]
-    assert sbka("search", sketch, "-g", half, "--json").json()[0]["version"] == 3
+    assert sbka("search", sketch, "-g", gallery, "--json").json()[0]["version"] == 3
 
-    report = sbka("cluster", "-g", half, "--json").json()
+    report = sbka("cluster", "-g", gallery, "--json").json()
     assert (report["before"]["version"], report["after"]["version"], report["built"]) == (3, 4, True)
-    assert sbka("gallery", "rollback", half).code == 0
-    assert sbka("cluster", "-g", half, "--stats-only", "--json").json()["version"] == 3
+    assert report["after"]["clustering"]["fitted"] == 46
+    assert sbka("gallery", "rollback", gallery).code == 0
+    assert sbka("cluster", "-g", gallery, "--stats-only", "--json").json()["version"] == 3
 
 
-def test_an_ingest_says_so_when_the_gallery_has_outgrown_its_clusters(sbka: Sbka, demo: Path, tmp_path: Path) -> None:
-    photos, gallery = demo / "world" / "photos", tmp_path / "gallery"
-    kinds = sorted(path.name for path in photos.iterdir())
-    first, rest = kinds[: len(kinds) // 2 - 1], kinds[len(kinds) // 2 - 1 :]
-    assert len(first) * 6 >= 32
-    sbka("ingest", *[photos / kind for kind in first], "-g", gallery, "-m", demo / "model", "--matching", "fused")
-    told = sbka("ingest", *[photos / kind for kind in rest], "-g", gallery, "--matching", "fused")
+def test_an_ingest_says_so_when_the_gallery_has_outgrown_its_clusters(
+    sbka: Sbka, gallery: Path, tmp_path: Path
+) -> None:
+    photos = draw(tmp_path / "photos", 40, first=40)
+    told = sbka("ingest", photos, "-g", gallery)
     assert told.code == 0, told.err
     line = next(line for line in told.out.splitlines() if "drifted" in line)
-    assert line.startswith("note The clusters have drifted: they were made of ")
-    assert line.endswith(f"Make them anew: sbka cluster -g {gallery}")
-    index = sbka("ingest", photos / rest[0], "-g", gallery, "--matching", "fused", "--json").json()["index"]
+    assert line == (
+        "note The clusters have drifted: they were made of 40 photos in version 1, and there are 80. "
+        f"Make them anew: sbka cluster -g {gallery}"
+    )
+    index = sbka("ingest", photos, "-g", gallery, "--json").json()["index"]
     assert (index["rebuilt"], index["drifted"]) == (False, line.removeprefix("note "))
-    assert sbka("cluster", "-g", gallery, "--matching", "fused").code == 0
-    assert sbka("ingest", photos / rest[0], "-g", gallery, "--json").json()["index"]["drifted"] == ""
+    assert index["drifted"] in sbka("cluster", "-g", gallery, "--stats-only").out
+    assert sbka("cluster", "-g", gallery).code == 0
+    assert sbka("ingest", photos, "-g", gallery, "--json").json()["index"]["drifted"] == ""
 
 
-def test_from_python(half: Path) -> None:
+def test_an_ingest_says_so_when_photos_of_another_kind_join(
+    sbka: Sbka, gallery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sbka("ingest", draw(tmp_path / "photos", 30, first=40), "-g", gallery)
+    assert sbka("cluster", "-g", gallery).code == 0
+    other = tmp_path / "other"
+    other.mkdir()
+    for number in range(55):
+        Image.new("RGB", (64, 64), (4 * number, 255 - 4 * number, 9)).save(other / f"{number}.png")
+    index = sbka("ingest", other, "-g", gallery, "--json").json()["index"]
+    drift = index["clustering"]["drift"]
+    assert drift["enough"] and drift["drift"] > 0.08
+    assert f"lie {drift['drift']:.0%} farther from them" in index["drifted"] and "(limit: 8%)" in index["drifted"]
+    monkeypatch.setenv("SBKA_INGEST__MAX_DRIFT", "1000000")
+    from sbka_milvus.settings import load_settings
+
+    load_settings.cache_clear()
+    assert sbka("ingest", other, "-g", gallery, "--json").json()["index"]["drifted"] == ""
+    load_settings.cache_clear()
+
+
+def test_from_python(gallery: Path) -> None:
     settings = Settings()
-    with SketchSearch.open(half) as search:
-        served = search._store.served(search.gallery).version
-    report = recluster_gallery(half, settings, SilentProgress(), n_clusters=4, matching="fused", seed=1)
-    assert report.before is not None and report.before.version == served
-    view = gallery_clusters(half, settings)
+    report = recluster_gallery(gallery, settings, SilentProgress(), n_clusters=4, matching="fused", seed=1)
+    assert report.before is not None and (report.before.version, report.after.version) == (1, 2)
+    view = gallery_clusters(gallery, settings)
     assert view == report.after and view.statistics.clusters == 4
+    with SketchSearch.open(gallery) as search:
+        assert search._searcher.n_clusters == 4
 
 
-def test_what_cannot_be_is_told_in_one_line(sbka: Sbka, demo: Path, half: Path, tmp_path: Path) -> None:
-    empty = Gallery.create_or_open(tmp_path / "empty", Gallery.open(half).fingerprint)
+def test_what_cannot_be_is_told_in_one_line(sbka: Sbka, gallery: Path, tmp_path: Path) -> None:
+    empty = Gallery.create_or_open(tmp_path / "empty", Gallery.open(gallery).fingerprint)
     for more in ((), ("--stats-only",), ("--dry-run",), ("--background",)):
         told = sbka("cluster", "-g", empty.root, *more)
         assert told.code == 1 and "holds no photos" in told.err and "Traceback" not in told.err
     assert not empty.milvus_folder.exists()
     assert "is no gallery" in sbka("cluster", "-g", tmp_path / "none").err
-    assert sbka("cluster", "-g", half, "--stats-only", "--dry-run").code == 1
+    assert sbka("cluster", "-g", gallery, "--stats-only", "--dry-run").code == 1
     assert sbka("cluster").code == 2
-    assert sbka("cluster", "-g", half, "--matching", "best").code == 2
-    for known in half.rglob("statistics.npz"):
-        known.unlink()
-    told = sbka("cluster", "-g", half, "--matching", "linear")
+    assert sbka("cluster", "-g", gallery, "--matching", "best").code == 2
+    told = sbka("cluster", "-g", gallery, "--matching", "linear")
     assert told.code == 1 and "knows no sketches" in told.err
-    shutil.rmtree(half / "milvus")
-    assert sbka("cluster", "-g", half, "--stats-only").code == 1
-    assert sbka("cluster", "-g", half, "--matching", "fused", "--json").json()["after"]["version"] == 1
+    shutil.rmtree(gallery / "milvus")
+    assert sbka("cluster", "-g", gallery, "--stats-only").code == 1
+    assert sbka("cluster", "-g", gallery, "--json").json()["after"]["version"] == 1
