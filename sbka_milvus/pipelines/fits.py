@@ -54,12 +54,15 @@ def read_fit(gallery: Gallery, token: str) -> Reference | None:
 
 
 def sweep_fits(gallery: Gallery) -> None:
-    """Removes the files of fits that no version has any more. To be called under the lock of the index."""
+    """Removes the files of fits that no version has any more, and half-written ones.
+
+    To be called under the lock of the index, by which nobody else writes one.
+    """
     tokens = [path.stem for path in gallery.version_folder.glob("*.json")]
     records = [read_version_record(gallery.version_folder, token) for token in tokens]
     used = {str((record.clustering or {}).get("fit")) for record in records if record is not None}
-    for path in gallery.fit_folder.glob("*.npz"):
-        if path.stem not in used:
+    for path in gallery.fit_folder.glob("*"):
+        if path.suffix != ".npz" or path.stem not in used:
             with suppress(OSError):  # it only takes room
                 path.unlink()
 
