@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from sbka_milvus.pipelines.encode_files import EmbedOptions
     from sbka_milvus.pipelines.evaluate_options import EvaluateOptions
     from sbka_milvus.pipelines.index import IndexOptions
+    from sbka_milvus.pipelines.index_form import MatchingForm
     from sbka_milvus.pipelines.ingest import IngestReport
     from sbka_milvus.pipelines.model_statistics import StatisticsReport
     from sbka_milvus.pipelines.prune import PruneOptions
     from sbka_milvus.pipelines.quarantine import RetryReport
+    from sbka_milvus.pipelines.recluster import ClusterView, ReclusterReport
     from sbka_milvus.store import MilvusGalleryStore
 
 
@@ -236,12 +238,86 @@ def retry_quarantine(root: Path, settings: Settings, progress: Progress, *, reas
         store.close()
 
 
-def index_options(settings: Settings) -> IndexOptions:
-    """Options of indexing from the settings."""
+def recluster_gallery(
+    root: Path,
+    settings: Settings,
+    progress: Progress,
+    *,
+    n_clusters: int | None = None,
+    matching: MatchingForm | None = None,
+    seed: int = 0,
+    trial: bool = False,
+) -> ReclusterReport:
+    """Clusters a gallery folder anew and serves that; what is asked for holds for later ingests.
+
+    Args:
+        root: the gallery's folder.
+        settings: see :mod:`~sbka_milvus.settings`.
+        progress: what shows the stages.
+        n_clusters: wanted clusters; 0: chosen from the photos; by default ``SBKA_INGEST__N_CLUSTERS``.
+        matching: the form, see :mod:`~sbka_milvus.pipelines.index_form`; by default ``SBKA_INGEST__MATCHING``.
+        seed: of the clustering.
+        trial: whether only to look at what would come of it.
+
+    Raises:
+        SbkaError: Any of those of :func:`~sbka_milvus.pipelines.recluster.recluster`.
+    """
+    from sbka_milvus.pipelines.recluster import recluster
+    from sbka_milvus.pipelines.versions import follow_served
+
+    gallery = require_photos(root)
+    store = open_store(gallery, settings)
+    try:
+        gallery = follow_served(gallery, store)
+        options = index_options(settings, n_clusters=n_clusters, matching=matching, seed=seed)
+        return recluster(gallery, store, options, progress, trial=trial)
+    finally:
+        store.close()
+
+
+def gallery_clusters(root: Path, settings: Settings) -> ClusterView:
+    """A look at the clusters of the served version of a gallery folder; nothing is built.
+
+    Raises:
+        SbkaError: Any of those of :func:`open_gallery`.
+    """
+    from sbka_milvus.pipelines.recluster import view_clusters
+
+    require_photos(root)
+    with open_gallery(root, settings) as (gallery, store):
+        return view_clusters(gallery, store, settings.ingest.max_drift)
+
+
+def require_photos(root: Path) -> Gallery:
+    """A gallery into which something was embedded.
+
+    Raises:
+        GalleryError: The folder is no gallery, or nothing was.
+    """
+    from sbka_milvus.embeddings.shards import list_shards
+    from sbka_milvus.pipelines.index import no_photos
+
+    gallery = Gallery.open(root)
+    if not list_shards(gallery.shard_folder):
+        raise no_photos(gallery)
+    return gallery
+
+
+def index_options(
+    settings: Settings, *, n_clusters: int | None = None, matching: MatchingForm | None = None, seed: int = 0
+) -> IndexOptions:
+    """Options of indexing from the settings, and what is asked for beside them."""
     from sbka_milvus.pipelines.index import IndexOptions
 
     ingest = settings.ingest
-    return IndexOptions(ingest.n_clusters, ingest.keep_versions, place=milvus_place(settings), matching=ingest.matching)
+    return IndexOptions(
+        ingest.n_clusters if n_clusters is None else n_clusters,
+        ingest.keep_versions,
+        seed,
+        milvus_place(settings),
+        matching or ingest.matching,
+        max_drift=ingest.max_drift,
+    )
 
 
 def prepare_gallery(

@@ -72,6 +72,12 @@ class IngestSettings(_Group):
         description="Form of matching: auto (linear where the model knows sketches, else fused), linear or fused.",
     )
     keep_versions: int = Field(default=2, ge=1, description="Versions of a gallery to keep, the served one included.")
+    max_drift: float = Field(
+        default=0.08,
+        ge=0,
+        allow_inf_nan=False,
+        description="Drift of the photos that joined above which an ingest asks for new clusters (docs/clusters.md).",
+    )
 
 
 class TrainingSettings(_Group):

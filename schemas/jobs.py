@@ -11,7 +11,7 @@ from sbka_milvus.training.options import PrecisionName, TrainingOptions
 from schemas.wire import JOB_ID, AbsolutePath, AbsoluteSource, Wire
 
 MatchingForm = Literal["auto", "fused", "linear"]
-Kind = Literal["ingest", "train", "upgrade", "retrain"]
+Kind = Literal["ingest", "train", "upgrade", "retrain", "cluster"]
 
 
 class IngestJob(Wire):
@@ -137,7 +137,24 @@ class RetrainJob(Wire):
         return self.upgrade.gallery
 
 
-JobRequest = Annotated[IngestJob | TrainJob | UpgradeJob | RetrainJob, Field(discriminator="kind")]
+class ClusterJob(Wire):
+    """Cluster a gallery anew.
+
+    Attributes:
+        gallery: its folder.
+        n_clusters: wanted clusters; 0: chosen from the gallery.
+        matching: how sketches are to be matched; none: by the worker's settings.
+        seed: of the clustering.
+    """
+
+    kind: Literal["cluster"] = "cluster"
+    gallery: AbsolutePath
+    n_clusters: int = Field(default=0, ge=0)
+    matching: MatchingForm | None = None
+    seed: int = Field(default=0, ge=0)
+
+
+JobRequest = Annotated[IngestJob | TrainJob | UpgradeJob | RetrainJob | ClusterJob, Field(discriminator="kind")]
 
 
 class JobRecord(Wire):

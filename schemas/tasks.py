@@ -12,7 +12,8 @@ class UnitMessage(Wire):
 
     Attributes:
         job: id of the job.
-        unit: ``plan``, ``embed-000012``, ``index``, ``train``, ``build``, ``gate`` or ``switch``.
+        unit: ``plan``, ``embed-000012``, ``index``, ``train``, ``build``, ``gate``, ``switch`` or
+            ``cluster``.
     """
 
     job: str = Field(pattern=JOB_ID)

@@ -44,7 +44,7 @@ def finish_if_done(job: JobFolder) -> bool:
 def make_report(job: JobFolder) -> dict[str, Any]:
     """What a job has made: the reports of its steps, and the sums over its chunks."""
     report: dict[str, Any] = {"seconds": time.time() - job.record.created.timestamp()}
-    for step in ("train", "index", "build", "gate", "switch"):
+    for step in ("train", "index", "build", "gate", "switch", "cluster"):
         done = job.read("done", step)
         if done is not None:
             report[step] = done

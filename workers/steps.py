@@ -15,6 +15,7 @@ STEPS: dict[Kind, tuple[str, ...]] = {
     "train": ("train",),
     "upgrade": _UPGRADE,
     "retrain": ("train", *_UPGRADE),
+    "cluster": ("cluster",),
 }
 QUEUES = {
     "plan": "control",
@@ -23,6 +24,7 @@ QUEUES = {
     "index": "index",
     "build": "index",
     "switch": "index",
+    "cluster": "index",
     "train": "train",
 }
 """The gate encodes sketches, so it goes where encoders are loaded."""

@@ -19,11 +19,11 @@ from filelock import FileLock
 
 from sbka_milvus.embeddings import Gallery
 from sbka_milvus.errors import BrokerUnavailable, DatasetError, JobError, OutputError
-from sbka_milvus.factory import prepare_gallery
+from sbka_milvus.factory import prepare_gallery, require_photos
 from sbka_milvus.images import absolute_sources, list_images, source_photos
 from sbka_milvus.progress import Progress, SilentProgress
 from sbka_milvus.settings import Settings, load_settings
-from schemas.jobs import GateRules, IngestJob, JobRequest, RetrainJob, TrainJob, UpgradeJob
+from schemas.jobs import ClusterJob, GateRules, IngestJob, JobRequest, RetrainJob, TrainJob, UpgradeJob
 from schemas.reports import JobStatus
 from schemas.wire import parse, paths_of
 from workers.broker import connect
@@ -266,6 +266,32 @@ def submit_train(values: dict[str, Any], settings: Settings | None = None) -> Jo
     return submit(wish, settings)
 
 
+def submit_cluster(
+    gallery: str | Path,
+    *,
+    n_clusters: int = 0,
+    matching: str | None = None,
+    seed: int = 0,
+    settings: Settings | None = None,
+) -> Job:
+    """Has a gallery clustered anew, behind its alias.
+
+    Args:
+        gallery: its folder.
+        n_clusters: wanted clusters; 0: chosen from the gallery.
+        matching: ``auto``, ``fused`` or ``linear``; none: by the workers' settings.
+        seed: of the clustering.
+        settings: by default those of the environment.
+
+    Raises:
+        GalleryError: The folder is no gallery, or holds no photos.
+        SbkaError: Any of those of :func:`submit`.
+    """
+    require_photos(Path(gallery))
+    request = {"gallery": _absolute(gallery), "n_clusters": n_clusters, "matching": matching, "seed": seed}
+    return submit(parse(ClusterJob, request, "The clustering"), settings)
+
+
 def submit_upgrade(
     gallery: str | Path,
     model: str | Path,
@@ -390,6 +416,8 @@ def _same_work(one: JobRequest, other: JobRequest) -> bool:
         return one == other
     if isinstance(one, TrainJob) or isinstance(other, TrainJob):
         return isinstance(one, TrainJob) and isinstance(other, TrainJob) and one.out == other.out
+    if isinstance(one, ClusterJob) or isinstance(other, ClusterJob):
+        return isinstance(one, ClusterJob) and isinstance(other, ClusterJob) and one.gallery == other.gallery
     # An upgrade decides which model a gallery has: one at a time.
     return _gallery(one) == _gallery(other)
 

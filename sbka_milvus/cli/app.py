@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from sbka_milvus.cli import (
+    cluster,
     demo,
     duplicates,
     evaluate,
@@ -66,6 +67,7 @@ app.command("ingest", epilog=ingest.EPILOG)(ingest.ingest)
 app.command("remove", epilog=remove.EPILOG)(remove.remove)
 app.command("duplicates", epilog=duplicates.EPILOG)(duplicates.duplicates)
 app.command("search", epilog=search.EPILOG)(search.search)
+app.command("cluster", epilog=cluster.EPILOG)(cluster.cluster)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.add_typer(model.app, name="model")
 app.add_typer(gallery.app, name="gallery")

@@ -224,3 +224,12 @@ def _show(report: object, gallery: Path) -> None:
         f"Next: sbka search SKETCH --gallery {printable(gallery)}",
         highlight=False,
     )
+    made = index.clustering
+    if made.get("joined") or made.get("gone"):
+        out.print(
+            f"Of these photos {made['joined']} joined the clusters that were made in version {made['fit_version']} of "
+            f"{made['fitted']}" + (f", of which {made['gone']} are gone." if made["gone"] else "."),
+            highlight=False,
+        )
+    if index.drifted:
+        out.print(f"[yellow]note[/yellow] {escape(printable(index.drifted))}", highlight=False)

@@ -242,6 +242,13 @@ def _report_lines(status: JobStatus) -> list[tuple[str, str]]:
         if step in report:
             made = report[step]
             lines.append(("serving", f"version {made['version']}: {made['photos']} photos"))
+            if made.get("drifted"):
+                lines.append(("note", str(made["drifted"])))
+    if "cluster" in report:
+        after = report["cluster"]["after"]
+        told = after["statistics"]
+        lines.append(("serving", f"version {after['version']}: {told['photos']} photos in {told['clusters']} clusters"))
+        lines.append(("largest", f"{told['size_max']} photos; evenness {told['evenness']:.3f}, {told['giant']} giants"))
     if "train" in report:
         lines.append(("model", f"{report['train']['model']} ({report['train']['fingerprint']})"))
     if "gate" in report:

@@ -7,16 +7,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sbka_milvus.clusters.balance import reseed_empty
 from sbka_milvus.errors import InvalidValue
 from sbka_milvus.kmeans import fit_centroids
 from sbka_milvus.types import Clustering, ClusterTable, Embeddings, FloatArray, IntArray, require_unit_rows
 
 N_EXEMPLARS = 4
 _SCORES_PER_BLOCK = 16_777_216  # 64 MB of float32
+_ROUNDING = 1e-6
+_RESEEDS = 8
+"""A centroid that is moved may take the last photo of another one."""
 
 
 def fit_clusters(embeddings: Embeddings, n_clusters: int, *, seed: int = 0) -> Clustering:
-    """Clusters a gallery. No cluster is empty: centroids to which no photo is nearest are left out.
+    """Clusters a gallery. No cluster is empty.
+
+    A centroid to which no photo is nearest is put on the photo that lies farthest from its own; it is left out where
+    all photos lie on theirs.
 
     Args:
         embeddings: N photos.
@@ -33,12 +40,19 @@ def fit_clusters(embeddings: Embeddings, n_clusters: int, *, seed: int = 0) -> C
         )
     centroids = fit_centroids(embeddings.vectors, n_clusters, seed=seed)
     assignments = assign_clusters(embeddings.vectors, centroids)
+    for _ in range(_RESEEDS):
+        seeded = reseed_empty(embeddings.vectors, centroids, assignments)
+        if seeded is centroids:
+            break
+        centroids, assignments = seeded, assign_clusters(embeddings.vectors, seeded)
     used, assignments = np.unique(assignments, return_inverse=True)
-    return _describe(embeddings, centroids[used], assignments.astype(np.int64))
+    return describe_clusters(embeddings, centroids[used], assignments.astype(np.int64))
 
 
 def assign_clusters(vectors: FloatArray, centroids: FloatArray) -> IntArray:
-    """The nearest centroid of each vector by cosine; the lowest id where several are equally near.
+    """The nearest centroid of each vector by cosine; the lowest id where several are equally near, up to rounding.
+
+    So a vector goes to the same centroid in whichever company it comes.
 
     Args:
         vectors: shape (N, D), float32, unit rows.
@@ -55,11 +69,18 @@ def assign_clusters(vectors: FloatArray, centroids: FloatArray) -> IntArray:
     if vectors.shape[1] != centroids.shape[1] or len(centroids) == 0:
         raise InvalidValue(f"Vectors of shape {vectors.shape} do not fit centroids of shape {centroids.shape}.")
     step = max(1, _SCORES_PER_BLOCK // len(centroids))
-    blocks = [np.argmax(vectors[start : start + step] @ centroids.T, axis=1) for start in range(0, len(vectors), step)]
+    blocks = [_first_best(vectors[start : start + step] @ centroids.T) for start in range(0, len(vectors), step)]
     return np.concatenate(blocks).astype(np.int64) if blocks else np.empty(0, dtype=np.int64)
 
 
-def _describe(embeddings: Embeddings, centroids: FloatArray, assignments: IntArray) -> Clustering:
+def describe_clusters(embeddings: Embeddings, centroids: FloatArray, assignments: IntArray) -> Clustering:
+    """Sizes, radii and exemplars of clusters whose centroids and members are known; a cluster may have none.
+
+    Args:
+        embeddings: N photos.
+        centroids: shape (K, D), float32, unit rows.
+        assignments: shape (N,), int64: the cluster of each photo.
+    """
     cosines = np.einsum("nd,nd->n", embeddings.vectors, centroids[assignments])
     angles = np.arccos(np.clip(cosines, -1.0, 1.0)).astype(np.float32)
     radii = np.zeros(len(centroids), dtype=np.float32)
@@ -71,6 +92,11 @@ def _describe(embeddings: Embeddings, centroids: FloatArray, assignments: IntArr
         exemplars=_exemplars(embeddings.uris, assignments, angles, len(centroids)),
     )
     return Clustering(table, assignments)
+
+
+def _first_best(scores: FloatArray) -> IntArray:
+    """For each row the first column whose score is the highest up to rounding, which depends on the block's shape."""
+    return np.asarray(np.argmax(scores >= scores.max(axis=1, keepdims=True) - _ROUNDING, axis=1), dtype=np.int64)
 
 
 def _exemplars(

@@ -31,12 +31,14 @@ class VersionRecord:
         clusters: how many it has.
         source: digest of the shards and options that it was built from.
         created: ISO time, UTC.
-        options: those of the clustering.
+        options: those of the clustering; where `sbka cluster` asked for them, so that they hold on, also ``asked``.
         gate: what the gate decided of it; none where it was not asked.
         promoted: ISO time, UTC, at which it was last put into service; none where it never was.
         rolled_back: ISO time, UTC, at which it was rolled back from; none where it was not, or serves again.
         matching: ``form``, *fused* or *linear*, and what led to it; none where a release that knew one form wrote it.
         distinct: how many of its photos are distinct; none where a release that did not look for equal ones wrote it.
+        clustering: how its clusters came about: see :class:`~sbka_milvus.pipelines.origin.ClusterOrigin`; none where
+            a release wrote it that fitted clusters anew every time.
     """
 
     version: int
@@ -52,6 +54,7 @@ class VersionRecord:
     rolled_back: str | None = None
     matching: Mapping[str, Any] | None = None
     distinct: int | None = None
+    clustering: Mapping[str, Any] | None = None
 
     @property
     def waits(self) -> bool:

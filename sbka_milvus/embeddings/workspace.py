@@ -28,8 +28,8 @@ class Gallery:
         fingerprint: of the model that embeds its photos; while another one is tried out, this one goes on serving.
 
     Layout: ``gallery.json``, ``models/<fingerprint>/`` (a model bundle), ``shards/<fingerprint>/`` (embeddings),
-    ``versions/`` (records of the indexed versions), ``milvus/`` (the embedded Milvus, unless a server is used),
-    ``index.json`` and ``quarantine.jsonl``.
+    ``versions/`` (records of the indexed versions), ``fits/`` (photos that their clusters were fitted to),
+    ``milvus/`` (the embedded Milvus, unless a server is used), ``index.json`` and ``quarantine.jsonl``.
     """
 
     root: Path
@@ -50,6 +50,11 @@ class Gallery:
     def version_folder(self) -> Path:
         """Records of the versions that were built."""
         return self.root / "versions"
+
+    @property
+    def fit_folder(self) -> Path:
+        """What the clusters of the versions were fitted to."""
+        return self.root / "fits"
 
     @property
     def quarantine_file(self) -> Path:

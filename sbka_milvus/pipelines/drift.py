@@ -6,6 +6,9 @@ E_new is over the photos that joined since the reference was written, E_ref over
 measured against centroids that it did not shape. 0: new photos fit as well as the old ones did; 0.25: they lie a
 quarter farther away; below 0: they are nearer to the clusters than the old ones. Only photos count, no queries and no
 labels. A photo whose file has changed keeps its URI and is not new.
+
+The reference of a gallery's model says whether the *model* may have to be trained anew (``sbka retrain``), that of the
+served clusters whether *those* have to be (:mod:`~sbka_milvus.pipelines.origin`). The formula is the same.
 """
 
 from __future__ import annotations
@@ -68,8 +71,19 @@ def measure_drift(gallery: Gallery, embeddings: Embeddings) -> DriftReport:
         InvalidValue: The vectors have another dimension than the reference.
     """
     reference = _own_reference(gallery)
-    if reference is None:
-        return DriftReport()
+    return DriftReport() if reference is None else drift_from(reference, embeddings)
+
+
+def drift_from(reference: Reference, embeddings: Embeddings) -> DriftReport:
+    """Drift of photos that are in memory from any reference.
+
+    Args:
+        reference: what to compare with.
+        embeddings: photos, vectors by the reference's model.
+
+    Raises:
+        InvalidValue: The vectors have another dimension than the reference.
+    """
     new = ~reference.holds(embeddings.ids)
     return _report(reference, distortions(embeddings.vectors[new], reference.centroids))
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +18,13 @@ from sbka_milvus.embeddings.shards import list_shards, read_embeddings
 from sbka_milvus.embeddings.versions import VersionRecord, read_version_record, utc_now, write_version_record
 from sbka_milvus.errors import GalleryError, OutputError, StoreError
 from sbka_milvus.pipelines.copies import ensure_copies, find_copies, write_copies
-from sbka_milvus.pipelines.index_form import FormedGallery, FormOptions, MatchingForm, form_gallery, form_key, form_name
+from sbka_milvus.pipelines.fits import write_fit
+from sbka_milvus.pipelines.index_form import FormedGallery, FormOptions, MatchingForm, form_key, form_name
 from sbka_milvus.pipelines.index_lock import index_lock
+from sbka_milvus.pipelines.joining import ClusteredGallery, Wish, cluster_gallery
 from sbka_milvus.pipelines.matching import is_matched, matching_digest, write_matching
 from sbka_milvus.pipelines.metadata import indexed_metadata
+from sbka_milvus.pipelines.origin import DEFAULT_MAX_DRIFT, ClusterOrigin
 from sbka_milvus.pipelines.reference import refer_to_served
 from sbka_milvus.pipelines.version_states import has_model, list_versions, served_version
 from sbka_milvus.pipelines.versions import drop_unfinished, drop_version, serve_version, settle
@@ -40,6 +45,9 @@ class IndexOptions:
         seed: of the clustering.
         place: where the store is, for the gallery's ``index.json``; none to leave it as it is there.
         matching: the form; see :mod:`~sbka_milvus.pipelines.index_form`.
+        anew: whether clusters are fitted anew whatever there is.
+        asked: whether what is asked for here holds for later ingests that ask for nothing else.
+        max_drift: cluster drift above which the report says so.
     """
 
     n_clusters: int = 0
@@ -47,11 +55,23 @@ class IndexOptions:
     seed: int = 0
     place: str | None = None
     matching: MatchingForm = "auto"
+    anew: bool = False
+    asked: bool = False
+    max_drift: float = DEFAULT_MAX_DRIFT
 
     @property
     def form(self) -> FormOptions:
         """What decides how photos are indexed."""
         return FormOptions(self.matching, self.n_clusters, self.seed)
+
+    def wish(self, gallery: Gallery) -> Wish:
+        """How clusters are wanted.
+
+        Raises:
+            GalleryError: The form cannot be had.
+            BundleError: The model's statistics cannot be read.
+        """
+        return Wish(self.form, _digest([self.n_clusters, self.seed, *form_key(gallery, self.matching)]), self.anew)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +86,10 @@ class IndexReport:
         seconds: wall time.
         matching: the form of its vectors, in a few words.
         distinct: photos in it of which each is another one, byte for byte.
+        clustering: how its clusters came about, as :class:`~sbka_milvus.pipelines.origin.ClusterOrigin` has it; empty
+            where nothing is known of that.
+        drifted: one line that says that the clusters have drifted, with the figure and the remedy; empty where they
+            have not.
     """
 
     version: int
@@ -75,6 +99,8 @@ class IndexReport:
     seconds: float
     matching: str = "fused"
     distinct: int = 0
+    clustering: Mapping[str, Any] = field(default_factory=dict)
+    drifted: str = ""
 
 
 def build_index(gallery: Gallery, store: GalleryStore, options: IndexOptions, progress: Progress) -> IndexReport:
@@ -94,21 +120,24 @@ def build_index(gallery: Gallery, store: GalleryStore, options: IndexOptions, pr
         require_current(gallery, store)
         if served is not None and served.fingerprint == gallery.fingerprint:
             record = read_version_record(gallery.version_folder, served.token)
+            options = _held(options, record)
             # The count is compared too: the store may have lost photos.
             count = store.count(served)
-            same = record is not None and (record.source, record.photos) == (_source_state(gallery, options), count)
-            if same and is_matched(gallery, served):
+            same = record is not None and (record.source, record.photos) == (source_state(gallery, options), count)
+            if same and is_matched(gallery, served) and not options.anew:
                 ensure_copies(gallery, served)
                 refer_to_served(gallery, store, served, datetime.now(UTC))
-                return _report(gallery, store, served, False, start)
+                return _report(gallery, store, served, options, False, start)
         info = build_version(gallery, store, options, progress)
         serve_version(gallery, store, info, options.keep_versions, place=options.place)
         refer_to_served(gallery, store, info, datetime.now(UTC))
-        return _report(gallery, store, info, True, start)
+        return _report(gallery, store, info, options, True, start)
 
 
 def build_version(gallery: Gallery, store: GalleryStore, options: IndexOptions, progress: Progress) -> VersionInfo:
     """Makes a version of the shards of the gallery's model, whole and verified, that is not served yet.
+
+    Its photos join the clusters of an earlier version where one was made as is wanted now, unless ``options.anew``.
 
     One that was made of the same shards and options and still waits is taken as it is, so that work which is
     done twice costs nothing. What killed runs left half-built is dropped first.
@@ -122,17 +151,17 @@ def build_version(gallery: Gallery, store: GalleryStore, options: IndexOptions, 
     """
     with index_lock(gallery):
         drop_unfinished(gallery, store)
-        source = _source_state(gallery, options)
+        source = source_state(gallery, options)
         states = list_versions(gallery, store)
         for state in reversed(states):
-            if not state.served and _is_same_and_new(state.record, gallery, source) and is_matched(gallery, state.info):
+            same = _is_same_and_new(state.record, gallery, source) and (not options.anew or _is_asked(state.record))
+            if not state.served and same and is_matched(gallery, state.info):
                 return state.info
-        embeddings = read_embeddings(gallery.shard_folder, gallery.fingerprint)
-        if embeddings is None:
-            raise GalleryError(f"The gallery {gallery.root} holds no photos.", "Ingest a folder that holds some.")
+        embeddings = _read_photos(gallery)
         copies = find_copies(gallery, embeddings.uris)
-        earlier = [state.record for state in states if state.record is not None]
-        formed = form_gallery(gallery, embeddings, options.form, earlier, progress)
+        wish = options.wish(gallery)
+        clustered = cluster_gallery(gallery, store, embeddings, wish, states, progress)
+        formed = clustered.formed
         digest = matching_digest(formed.content) if formed.content else ""
         fields, metadata = indexed_metadata(gallery, embeddings)
         table = formed.clustering.table
@@ -142,9 +171,11 @@ def build_version(gallery: Gallery, store: GalleryStore, options: IndexOptions, 
                 # Before the record: a version that has one is taken for whole.
                 write_matching(gallery, info, formed.content)
             write_copies(gallery, info, copies)
-            record = _record(info, formed, source, options)
-            distinct = record.photos - copies.spare
-            write_version_record(gallery.version_folder, replace(record, distinct=distinct))
+            origin = clustered.origin_in(info, embeddings, wish)
+            if origin.how == "fitted":
+                write_fit(gallery, info.token, clustered.reference)
+            record = _record(info, formed, source, options, origin)
+            write_version_record(gallery.version_folder, replace(record, distinct=record.photos - copies.spare))
             rows = GalleryRows(formed.embeddings, formed.clustering.assignments, tuple(metadata))
             _insert(store, info, rows, progress)
             _verify(store, info, len(embeddings))
@@ -154,6 +185,21 @@ def build_version(gallery: Gallery, store: GalleryStore, options: IndexOptions, 
                 drop_version(gallery, store, info)
             raise
         return info
+
+
+def propose_clusters(
+    gallery: Gallery, store: GalleryStore, options: IndexOptions, progress: Progress
+) -> ClusteredGallery:
+    """The clusters that a version would have that was built now; nothing is written.
+
+    Raises:
+        GalleryError: There are no photos, a shard is damaged, or the form cannot be had.
+        EncoderMismatch: A shard was made by another encoder.
+        BundleError: The model's statistics are damaged.
+        StoreError: Milvus refused.
+    """
+    states = list_versions(gallery, store)
+    return cluster_gallery(gallery, store, _read_photos(gallery), options.wish(gallery), states, progress)
 
 
 def require_current(gallery: Gallery, store: GalleryStore) -> None:
@@ -171,20 +217,63 @@ def require_current(gallery: Gallery, store: GalleryStore) -> None:
         )
 
 
+def _read_photos(gallery: Gallery) -> Embeddings:
+    embeddings = read_embeddings(gallery.shard_folder, gallery.fingerprint)
+    if embeddings is None:
+        raise no_photos(gallery)
+    return embeddings
+
+
+def no_photos(gallery: Gallery) -> GalleryError:
+    """Says that nothing was embedded yet."""
+    return GalleryError(f"The gallery {gallery.root} holds no photos.", "Ingest a folder that holds some.")
+
+
 def _is_same_and_new(record: VersionRecord | None, gallery: Gallery, source: str) -> bool:
     if record is None or record.promoted is not None or record.rolled_back is not None:
         return False
     return (record.source, record.fingerprint) == (source, gallery.fingerprint)
 
 
-def _report(gallery: Gallery, store: GalleryStore, info: VersionInfo, rebuilt: bool, start: float) -> IndexReport:
+def _held(options: IndexOptions, record: VersionRecord | None) -> IndexOptions:
+    """What `sbka cluster` was asked for goes on to hold where nothing else is asked for."""
+    told = record.options if record is not None else {}
+    if options.anew or not told.get("asked"):
+        return options
+    held = replace(options, n_clusters=told["n_clusters"], seed=told["seed"], matching=told["matching"], asked=True)
+    plain = IndexOptions()
+    names = ("n_clusters", "seed", "matching")
+    agree = all(getattr(options, name) in (getattr(plain, name), getattr(held, name)) for name in names)
+    return held if agree else options
+
+
+def _is_asked(record: VersionRecord | None) -> bool:
+    """Whether `sbka cluster` made a version, and was killed before it was served."""
+    origin = ClusterOrigin.of(record)
+    return record is not None and origin is not None and origin.how == "fitted" and bool(record.options.get("asked"))
+
+
+def _report(
+    gallery: Gallery, store: GalleryStore, info: VersionInfo, options: IndexOptions, rebuilt: bool, start: float
+) -> IndexReport:
     record = read_version_record(gallery.version_folder, info.token)
-    count, seconds = store.count(info), time.perf_counter() - start
-    distinct = count if record is None or record.distinct is None else record.distinct
-    return IndexReport(info.version, count, info.n_clusters, rebuilt, seconds, form_name(record), distinct)
+    origin, count = ClusterOrigin.of(record), store.count(info)
+    return IndexReport(
+        version=info.version,
+        photos=count,
+        clusters=info.n_clusters,
+        rebuilt=rebuilt,
+        seconds=time.perf_counter() - start,
+        matching=form_name(record),
+        distinct=count if record is None or record.distinct is None else record.distinct,
+        clustering={} if origin is None else origin.to_dict(),
+        drifted="" if origin is None else origin.complaint(options.max_drift, gallery),
+    )
 
 
-def _record(info: VersionInfo, formed: FormedGallery, source: str, options: IndexOptions) -> VersionRecord:
+def _record(
+    info: VersionInfo, formed: FormedGallery, source: str, options: IndexOptions, origin: ClusterOrigin
+) -> VersionRecord:
     return VersionRecord(
         version=info.version,
         token=info.token,
@@ -193,9 +282,14 @@ def _record(info: VersionInfo, formed: FormedGallery, source: str, options: Inde
         clusters=info.n_clusters,
         source=source,
         created=utc_now(),
-        options={"n_clusters": options.n_clusters, "seed": options.seed},
+        options={"n_clusters": options.n_clusters, "seed": options.seed} | _asked(options),
         matching=formed.described,
+        clustering=origin.to_dict(),
     )
+
+
+def _asked(options: IndexOptions) -> dict[str, Any]:
+    return {"matching": options.matching, "asked": True} if options.asked else {}
 
 
 def _insert(store: GalleryStore, info: VersionInfo, rows: GalleryRows, progress: Progress) -> None:
@@ -220,8 +314,16 @@ def _verify(store: GalleryStore, info: VersionInfo, expected: int) -> None:
         )
 
 
-def _source_state(gallery: Gallery, options: IndexOptions) -> str:
-    """Names the shards and options that a version is built from; shard names never come twice."""
+def source_state(gallery: Gallery, options: IndexOptions) -> str:
+    """Names the shards and options that a version is built from; shard names never come twice.
+
+    Raises:
+        GalleryError: The form cannot be had.
+        BundleError: The model's statistics cannot be read.
+    """
     names = [path.name for path in list_shards(gallery.shard_folder)]
-    state = [names, options.n_clusters, options.seed, *form_key(gallery, options.matching)]
+    return _digest([names, options.n_clusters, options.seed, *form_key(gallery, options.matching)])
+
+
+def _digest(state: list[Any]) -> str:
     return hashlib.blake2b(json.dumps(state).encode(), digest_size=16).hexdigest()

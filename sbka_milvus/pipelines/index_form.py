@@ -77,6 +77,16 @@ def form_key(gallery: Gallery, matching: MatchingForm) -> list[str]:
         raise BundleError(f"{path} cannot be read: {error.strerror or error}.", "Check its permissions.") from error
 
 
+def form_of(gallery: Gallery, photos: int, matching: MatchingForm) -> Literal["fused", "linear"]:
+    """The form that so many photos get.
+
+    Raises:
+        GalleryError: *linear* is wanted, and the model knows no sketches or there is but one photo.
+        BundleError: The model's statistics are damaged.
+    """
+    return "fused" if _statistics(gallery, photos, matching)[0] is None else "linear"
+
+
 def form_gallery(
     gallery: Gallery,
     embeddings: Embeddings,

@@ -1,4 +1,7 @@
-"""The photos that a gallery's model was taken into service with, and how well clusters fit them."""
+"""Photos that clusters were made of, and how well those fit them: what drift is measured against.
+
+A gallery has one reference for its model (``reference.npz``), and one for each fit of its clusters (``fits/``).
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ _SCORES_PER_BLOCK = 16_777_216  # 64 MB of float32
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What a gallery looked like when it was new to its model.
+    """What a gallery looked like when its model, or its clusters, were new to it.
 
     Attributes:
         centroids: shape (K, D), float32, unit rows.
@@ -69,9 +72,34 @@ def write_reference(gallery: Gallery, embeddings: Embeddings, table: ClusterTabl
         InvalidValue: The clusters do not fit the photos, or there are none.
         OutputError: The file cannot be written.
     """
-    distortion = float(_left_out_distortions(embeddings.vectors, table.centroids).mean()) if len(embeddings) else 0.0
-    reference = Reference(table.centroids, distortion, np.sort(embeddings.ids), gallery.fingerprint, time)
-    with replacing(reference_file(gallery)) as file:
+    reference = make_reference(gallery, embeddings, table.centroids, time)
+    save_reference(reference_file(gallery), reference)
+    return reference
+
+
+def make_reference(gallery: Gallery, embeddings: Embeddings, centroids: FloatArray, time: datetime) -> Reference:
+    """A gallery as it is now, to be compared with later.
+
+    Args:
+        gallery: whose model made the vectors.
+        embeddings: all its photos.
+        centroids: shape (K, D), float32, unit rows: of their clusters, in the space of these vectors.
+        time: now, with a time zone.
+
+    Raises:
+        InvalidValue: The clusters do not fit the photos, or there are none.
+    """
+    distortion = float(_left_out_distortions(embeddings.vectors, centroids).mean()) if len(embeddings) else 0.0
+    return Reference(centroids, distortion, np.sort(embeddings.ids), gallery.fingerprint, time)
+
+
+def save_reference(path: Path, reference: Reference) -> None:
+    """Writes a reference.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    with replacing(path) as file:
         np.savez(
             file,
             format_version=np.asarray(_FORMAT_VERSION),
@@ -79,9 +107,8 @@ def write_reference(gallery: Gallery, embeddings: Embeddings, table: ClusterTabl
             distortion=np.asarray(reference.distortion),
             ids=reference.ids,
             fingerprint=np.asarray(reference.fingerprint),
-            time=np.asarray(time.isoformat()),
+            time=np.asarray(reference.time.isoformat()),
         )
-    return reference
 
 
 def ensure_reference(gallery: Gallery, embeddings: Embeddings, table: ClusterTable | None, time: datetime) -> bool:
@@ -116,7 +143,15 @@ def read_reference(gallery: Gallery) -> Reference | None:
     Raises:
         GalleryError: It is damaged or of another version.
     """
-    path = reference_file(gallery)
+    return load_reference(reference_file(gallery))
+
+
+def load_reference(path: Path) -> Reference | None:
+    """A reference from its file; none where there is none.
+
+    Raises:
+        GalleryError: It is damaged or of another version.
+    """
     try:
         # Opened here: numpy leaves a damaged file open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:

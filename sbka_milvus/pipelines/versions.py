@@ -21,6 +21,7 @@ from sbka_milvus.embeddings.versions import (
     write_version_record,
 )
 from sbka_milvus.errors import GalleryBusy, GalleryError, OutputError
+from sbka_milvus.pipelines.fits import sweep_fits
 from sbka_milvus.pipelines.index_lock import index_lock
 from sbka_milvus.pipelines.version_states import (
     VersionState,
@@ -191,7 +192,9 @@ def drop_unfinished(gallery: Gallery, store: GalleryStore) -> None:
 
 
 def drop_version(gallery: Gallery, store: GalleryStore, info: VersionInfo) -> None:
-    """Drops a version, its record and what lies beside that. To be called under :func:`index_lock`.
+    """Drops a version, its record, what lies beside that, and its fit if no other version has it.
+
+    To be called under :func:`index_lock`.
 
     Raises:
         StoreError: It is served, or Milvus refused.
@@ -200,6 +203,7 @@ def drop_version(gallery: Gallery, store: GalleryStore, info: VersionInfo) -> No
     # In this order: what is left by a kill in between is a version without a record, which the next run drops.
     remove_version_record(gallery.version_folder, info.token)
     store.drop_version(info)
+    sweep_fits(gallery)
 
 
 def _switch(gallery: Gallery, store: GalleryStore, info: VersionInfo, record: VersionRecord) -> VersionRecord:

@@ -31,22 +31,27 @@ def score_clusters(queries: FloatArray, centroids: FloatArray) -> FloatArray:
     return np.asarray(queries @ centroids.T, dtype=np.float32)
 
 
-def select_probes(cluster_scores: FloatArray, n_probe: int) -> IntArray:
+def select_probes(cluster_scores: FloatArray, n_probe: int, sizes: IntArray | None = None) -> IntArray:
     """The clusters to look into: those with the highest scores, best first, ties by id.
 
     Args:
         cluster_scores: shape (K,), float32.
         n_probe: how many, at least 1; all where there are fewer.
+        sizes: shape (K,), int64: members of the clusters, those without any being passed over; none: all have some.
 
     Returns:
-        shape (min(n_probe, K),), int64.
+        shape (min(n_probe, clusters that have members),), int64.
 
     Raises:
         InvalidValue: ``n_probe`` is below 1.
 
     >>> select_probes(np.array([0.1, 0.9, 0.5], dtype=np.float32), 2).tolist()
     [1, 2]
+    >>> select_probes(np.array([0.1, 0.9, 0.5], dtype=np.float32), 2, np.array([4, 0, 7])).tolist()
+    [2, 0]
     """
     if n_probe < 1:
         raise InvalidValue(f"n_probe is {n_probe}; at least one cluster must be probed.")
-    return np.argsort(-cluster_scores, kind="stable")[:n_probe].astype(np.int64)
+    order = np.argsort(-cluster_scores, kind="stable")
+    held = order if sizes is None else order[sizes[order] > 0]
+    return held[:n_probe].astype(np.int64)

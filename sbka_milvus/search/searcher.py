@@ -164,7 +164,7 @@ class GallerySearcher:
     def _search_one(
         self, served: Served, query: FloatArray, scores: FloatArray, k: int, options: SearchOptions, weight: float
     ) -> SearchResult:
-        probes = select_probes(scores, options.n_probe or len(scores))
+        probes = select_probes(scores, options.n_probe or len(scores), served.table.sizes)
         candidates = self._candidates(served, query, scores, probes, k, options, weight)
         order, fused = served.ranked(candidates, scores, weight)
         best = only(candidates, order[:k])

@@ -196,6 +196,7 @@ _GROUPS = "model|jobs|gallery|retrain|feedback|sketches|quarantine"
     [
         "README.md",
         "docs/background.md",
+        "docs/clusters.md",
         "docs/data.md",
         "docs/deployment.md",
         "docs/ingest.md",

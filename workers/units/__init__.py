@@ -21,6 +21,10 @@ def handler_of(unit: str) -> Handler:
         from workers.units import upgrade
 
         return {"build": upgrade.build, "gate": upgrade.gate, "switch": upgrade.switch}[step]
+    if step == "cluster":
+        from workers.units.cluster import cluster
+
+        return cluster
     from workers.units import ingest
 
     return {"plan": _plan, "embed": ingest.embed, "index": ingest.index}[step]

@@ -142,6 +142,7 @@ def index(unit: Unit, progress: Progress) -> dict[str, Any] | None:
             settings.ingest.keep_versions,
             place=unit.context.place,
             matching=job.request.matching or settings.ingest.matching,
+            max_drift=settings.ingest.max_drift,
         )
         return asdict(build_index(gallery, store, options, progress)) | pruned
 

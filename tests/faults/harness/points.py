@@ -35,6 +35,8 @@ FUNCTIONS = {
     "sbka_milvus.embeddings.index_record": {"write_index_record": "index-record"},
     "sbka_milvus.embeddings.workspace": {"Gallery.save": "gallery"},
     "sbka_milvus.clusters.kmeans": {"fit_clusters": "clusters"},
+    "sbka_milvus.clusters.joining": {"join_clusters": "join"},
+    "sbka_milvus.pipelines.fits": {"write_fit": "fit"},
     "sbka_milvus.encoders.bundle": {"copy_bundle": "copy", "_write": "weights", "save_bundle": "bundle"},
     "sbka_milvus.pipelines.gate": {"measure_gate": "measure"},
     "sbka_milvus.pipelines.versions": {"record_gate": "gate-record", "serve_version": "serve"},

@@ -109,6 +109,9 @@ class TestServing:
         pictures.add(taught, 10, "more")
         report = build_index(taught, store, IndexOptions(), progress)
         assert (report.version, report.photos, report.rebuilt) == (2, N + 10, True)
+        assert [stage for stage, *_ in progress.stages] == ["Joining clusters", "Indexing"]
+        progress.stages.clear()
+        assert build_index(taught, store, IndexOptions(anew=True), progress).rebuilt
         assert [stage for stage, *_ in progress.stages] == ["Aligning photos and sketches", "Clustering", "Indexing"]
 
     def test_another_form_is_another_version_and_both_are_searched_as_they_are(self, taught, store, progress, pictures):

@@ -1,0 +1,83 @@
+"""What the clusters of a gallery's versions were fitted to: ``fits/<token>.npz``, one for each fit.
+
+A version whose clusters were fitted has a file of its own; those that joined it point to the same one, also when the
+version itself is dropped. It is written before the record that points to it, and removed after the last of those.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from sbka_milvus.embeddings import Gallery
+from sbka_milvus.embeddings.versions import read_version_record
+from sbka_milvus.errors import GalleryError, InvalidValue
+from sbka_milvus.pipelines.reference import Reference, load_reference, make_reference, save_reference
+from sbka_milvus.types import Clustering, Embeddings, FloatArray, normalise
+
+
+def fit_reference(
+    gallery: Gallery, embeddings: Embeddings, clustering: Clustering, *, lifted: bool, time: datetime
+) -> Reference:
+    """What later photos are compared with: always in the space of the photos' own vectors.
+
+    Args:
+        gallery: whose model made the vectors.
+        embeddings: all its photos, with their own vectors.
+        clustering: of the vectors that are indexed.
+        lifted: whether those are others than the photos' own: then a cluster's centroid is the mean direction of its
+            photos.
+        time: now, with a time zone.
+    """
+    centroids = _means(embeddings.vectors, clustering) if lifted else clustering.table.centroids
+    return make_reference(gallery, embeddings, centroids, time)
+
+
+def write_fit(gallery: Gallery, token: str, reference: Reference) -> None:
+    """Writes down what the clusters of a version were fitted to.
+
+    Raises:
+        OutputError: The gallery's folder cannot be written.
+    """
+    save_reference(fit_file(gallery, token), reference)
+
+
+def read_fit(gallery: Gallery, token: str) -> Reference | None:
+    """What clusters were fitted to; none where that is lost or damaged: then they are fitted anew."""
+    try:
+        return load_reference(fit_file(gallery, token))
+    except (GalleryError, InvalidValue):
+        return None
+
+
+def sweep_fits(gallery: Gallery) -> None:
+    """Removes the files of fits that no version has any more, and half-written ones.
+
+    To be called under the lock of the index, by which nobody else writes one.
+    """
+    tokens = [path.stem for path in gallery.version_folder.glob("*.json")]
+    records = [read_version_record(gallery.version_folder, token) for token in tokens]
+    used = {str((record.clustering or {}).get("fit")) for record in records if record is not None}
+    for path in gallery.fit_folder.glob("*"):
+        if path.suffix != ".npz" or path.stem not in used:
+            with suppress(OSError):  # it only takes room
+                path.unlink()
+
+
+def fit_file(gallery: Gallery, token: str) -> Path:
+    """Where a fit is written down."""
+    return gallery.fit_folder / f"{token}.npz"
+
+
+def _means(vectors: FloatArray, clustering: Clustering) -> FloatArray:
+    order = np.argsort(clustering.assignments, kind="stable")
+    ends = np.cumsum(clustering.table.sizes)
+    members = np.split(order, ends[:-1])
+    means = np.stack([vectors[rows].mean(axis=0, dtype=np.float64) for rows in members if len(rows)])
+    # Photos that point in opposite directions have a mean of zero, which is no direction: one of them stands for it.
+    for cluster in np.flatnonzero(np.linalg.norm(means, axis=1) < 1e-9):
+        means[cluster] = vectors[[rows for rows in members if len(rows)][cluster][0]]
+    return normalise(means)
