@@ -204,6 +204,32 @@ class GalleryRows:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredRows:
+    """Rows of a version as a store holds them, with nothing taken for granted: for those who look for what is wrong.
+
+    Attributes:
+        ids: shape (N,), int64.
+        uris: N URIs.
+        cluster_ids: shape (N,), int64.
+        misplaced: shape (N,), bool: whether a row lies where searches of its cluster do not look for it.
+        vectors: shape (N, D), float32; of shape (N, 0) where they were not asked for.
+    """
+
+    ids: IntArray
+    uris: tuple[str, ...]
+    cluster_ids: IntArray
+    misplaced: NDArray[np.bool_]
+    vectors: FloatArray
+
+    def __post_init__(self) -> None:
+        for name in ("uris", "cluster_ids", "misplaced", "vectors"):
+            _require_length(getattr(self, name), len(self.ids), name)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
 class VersionInfo:
     """What one version of a gallery says of itself.
 

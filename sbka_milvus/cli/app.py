@@ -19,6 +19,7 @@ from sbka_milvus.cli import (
     retrain,
     search,
     sketches,
+    status,
     train,
     up,
     upgrade,
@@ -61,6 +62,7 @@ app.command("search", epilog=search.EPILOG)(search.search)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.add_typer(model.app, name="model")
 app.add_typer(gallery.app, name="gallery")
+app.command("status", epilog=status.EPILOG)(status.status)
 app.command("upgrade", epilog=upgrade.EPILOG)(upgrade.upgrade)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(feedback.app, name="feedback")

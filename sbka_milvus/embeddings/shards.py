@@ -80,7 +80,7 @@ def read_records(folder: Path, fingerprint: str) -> Iterator[PhotoRecords]:
         GalleryError: A shard is damaged.
     """
     for path in list_shards(folder):
-        table = _read(path)
+        table = read_table(path)
         found = (table.schema.metadata or {}).get(_FINGERPRINT, b"").decode()
         if found != fingerprint:
             raise EncoderMismatch(
@@ -115,12 +115,12 @@ def read_known(folder: Path) -> Mapping[str, tuple[int, int]]:
     """
     known: dict[str, tuple[int, int]] = {}
     for path in list_shards(folder):
-        table = _read(path, list(_KNOWN_COLUMNS))
+        table = read_table(path, list(_KNOWN_COLUMNS))
         try:
             uris, sizes, mtimes = (table[name].to_pylist() for name in _KNOWN_COLUMNS)
             known.update({_decode(uri): (size, mtime) for uri, size, mtime in zip(uris, sizes, mtimes, strict=True)})
         except (KeyError, AttributeError) as error:
-            raise _damaged(path, error) from error
+            raise shard_damaged(path, error) from error
     return known
 
 
@@ -136,7 +136,7 @@ def read_metadata(folder: Path) -> dict[str, Metadata]:
             held = _METADATA in pq.read_schema(path).names
             if not held and not found:
                 continue
-            table = _read(path, ["uri", _METADATA] if held else ["uri"])
+            table = read_table(path, ["uri", _METADATA] if held else ["uri"])
             uris = [_decode(uri) for uri in table["uri"].to_pylist()]
             texts = table[_METADATA].to_pylist() if held else [None] * len(uris)
             for uri, text in zip(uris, texts, strict=True):
@@ -145,15 +145,20 @@ def read_metadata(folder: Path) -> dict[str, Metadata]:
                 elif uri in found:
                     del found[uri]
         except (pa.ArrowException, OSError, KeyError, AttributeError, ValueError) as error:
-            raise _damaged(path, error) from error
+            raise shard_damaged(path, error) from error
     return found
 
 
-def _read(path: Path, columns: list[str] | None = None) -> Any:
+def read_table(path: Path, columns: list[str] | None = None) -> Any:
+    """A shard, or some of its columns, as an Arrow table; checksums are looked at, values are not.
+
+    Raises:
+        GalleryError: It is damaged, or of a later format.
+    """
     try:
         table = pq.read_table(path, columns=columns, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
+        raise shard_damaged(path, error) from error
     written = (table.schema.metadata or {}).get(_FORMAT, _FORMAT_VERSION)
     if written != _FORMAT_VERSION:
         raise GalleryError(
@@ -164,7 +169,8 @@ def _read(path: Path, columns: list[str] | None = None) -> Any:
     return table
 
 
-def _damaged(path: Path, error: Exception) -> GalleryError:
+def shard_damaged(path: Path, error: Exception) -> GalleryError:
+    """Says that a shard cannot be read."""
     return GalleryError(
         f"The shard {path} is damaged or unreadable: {error}.",
         "Move it away and run `sbka ingest` again: the photos it held are embedded anew.",
@@ -204,7 +210,7 @@ def _from_table(table: Any, path: Path) -> PhotoRecords:
             metadata=_metadata_of(table),
         )
     except (KeyError, AttributeError, ValueError) as error:
-        raise _damaged(path, error) from error
+        raise shard_damaged(path, error) from error
 
 
 def _metadata_of(table: Any) -> tuple[Metadata | None, ...]:

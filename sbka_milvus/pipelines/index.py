@@ -163,6 +163,16 @@ def require_current(gallery: Gallery, store: GalleryStore) -> None:
         )
 
 
+def is_built_from(gallery: Gallery, record: VersionRecord, options: IndexOptions) -> bool:
+    """Whether a version was built from the shards and options as they are now.
+
+    Raises:
+        GalleryError: *linear* is wanted, and the model knows no sketches.
+        BundleError: The model's statistics cannot be read.
+    """
+    return record.source == _source_state(gallery, options)
+
+
 def _is_same_and_new(record: VersionRecord | None, gallery: Gallery, source: str) -> bool:
     if record is None or record.promoted is not None or record.rolled_back is not None:
         return False

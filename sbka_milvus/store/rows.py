@@ -13,7 +13,7 @@ from sbka_milvus.store.limits import require_rows
 from sbka_milvus.store.pages import PAGE_BYTES, Record, page_rows, read_pages
 from sbka_milvus.store.session import Session
 from sbka_milvus.store.uris import decode_uri, encode_uri
-from sbka_milvus.types import Embeddings, GalleryRows, IntArray, Metadata, Scalar, VersionInfo
+from sbka_milvus.types import Embeddings, GalleryRows, IntArray, Metadata, Scalar, StoredRows, VersionInfo
 
 _IDS_PER_DELETE = 1000
 """An id takes up to 19 digits in the filter that a delete is sent as."""
@@ -87,6 +87,23 @@ def _scan(session: Session, version: OpenVersion, batch_size: int) -> Iterator[G
         for records in read_pages(session, version.photos, fields, page, partition):
             for start in range(0, len(records), batch_size):
                 yield _read(records[start : start + batch_size], names)
+
+
+def audit_rows(session: Session, version: OpenVersion, *, vectors: bool = True) -> Iterator[StoredRows]:
+    """All rows of a version, from every partition that the collection has, with no value looked at."""
+    fields = ["id", "uri", "cluster_id", *(["vector"] if vectors else [])]
+    page = page_rows((4 * version.info.dim if vectors else 0) + _URI_BYTES + _FIXED_BYTES)
+    for partition in session.call("list_partitions", version.photos):
+        held = [cluster for cluster, name in enumerate(version.layout.names) if name == partition]
+        for records in read_pages(session, version.photos, fields, page, str(partition)):
+            clusters = np.array([record["cluster_id"] for record in records], dtype=np.int64)
+            yield StoredRows(
+                ids=np.array([record["id"] for record in records], dtype=np.int64),
+                uris=tuple(decode_uri(record["uri"]) for record in records),
+                cluster_ids=clusters,
+                misplaced=~np.isin(clusters, held),
+                vectors=np.array([record["vector"] if vectors else () for record in records], dtype=np.float32),
+            )
 
 
 def _metadata_record(info: VersionInfo, rows: GalleryRows, row: int) -> dict[str, Scalar | None]:

@@ -1,0 +1,89 @@
+"""Taking care of gallery folders: the parts of :mod:`sbka_milvus.pipelines.care`, built from settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from sbka_milvus.embeddings import Gallery
+from sbka_milvus.embeddings.versions import VersionRecord
+from sbka_milvus.errors import GalleryError, StoreError
+from sbka_milvus.factory import open_store
+from sbka_milvus.pipelines.index import IndexOptions, is_built_from
+from sbka_milvus.pipelines.index_form import MatchingForm
+from sbka_milvus.places import EMBEDDED, milvus_place, remember_place
+from sbka_milvus.settings import Settings
+
+if TYPE_CHECKING:
+    from sbka_milvus.pipelines.care.status import GalleryStatus
+    from sbka_milvus.store import MilvusGalleryStore
+
+
+def index_options(settings: Settings) -> IndexOptions:
+    """How the settings want galleries indexed."""
+    ingest = settings.ingest
+    return IndexOptions(ingest.n_clusters, ingest.keep_versions, place=milvus_place(settings), matching=ingest.matching)
+
+
+def gallery_status(root: Path, settings: Settings) -> GalleryStatus:
+    """How a gallery stands; also where its Milvus cannot be reached, and without loading its model.
+
+    Raises:
+        GalleryError: The folder is no gallery, or is damaged.
+    """
+    from sbka_milvus.pipelines.care import status
+
+    gallery = Gallery.open(root)
+    with _store_if_reachable(gallery, settings) as (store, problem):
+        return status.gallery_status(gallery, milvus_place(settings), store, problem, partial(_is_built, gallery))
+
+
+def _is_built(gallery: Gallery, record: VersionRecord) -> bool:
+    """Whether a version was built from the shards as they are, whatever options it was built with."""
+    with_options = IndexOptions(int(record.options.get("n_clusters", 0)), seed=int(record.options.get("seed", 0)))
+    for matching in get_args(MatchingForm):
+        with suppress(GalleryError):  # the model knows no sketches, so it was not built so
+            if is_built_from(gallery, record, replace(with_options, matching=matching)):
+                return True
+    return False
+
+
+@contextmanager
+def gallery_and_store(root: Path, settings: Settings) -> Iterator[tuple[Gallery, MilvusGalleryStore]]:
+    """A gallery with the model of what is served, and its store, which may not know it yet.
+
+    Raises:
+        GalleryError: The folder is no gallery.
+        StoreUnavailable: Milvus cannot be reached, or another process has the embedded one open.
+    """
+    from sbka_milvus.pipelines.versions import follow_served
+
+    gallery = Gallery.open(root)
+    store = open_store(gallery, settings)
+    try:
+        gallery = follow_served(gallery, store)
+        remember_place(gallery, settings)
+        yield gallery, store
+    finally:
+        store.close()
+
+
+@contextmanager
+def _store_if_reachable(gallery: Gallery, settings: Settings) -> Iterator[tuple[MilvusGalleryStore | None, str]]:
+    """The store, or why there is none. An embedded Milvus that does not exist yet is not made."""
+    if milvus_place(settings) == EMBEDDED and not gallery.milvus_folder.exists():
+        yield None, "Nothing was indexed in the gallery's own Milvus yet."
+        return
+    try:
+        store = open_store(gallery, settings)
+    except (StoreError, GalleryError) as error:
+        yield None, str(error)
+        return
+    try:
+        yield store, ""
+    finally:
+        store.close()
