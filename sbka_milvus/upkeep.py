@@ -16,10 +16,12 @@ from sbka_milvus.factory import open_store
 from sbka_milvus.pipelines.index import IndexOptions, is_built_from
 from sbka_milvus.pipelines.index_form import MatchingForm
 from sbka_milvus.places import EMBEDDED, milvus_place, remember_place
+from sbka_milvus.progress import Progress
 from sbka_milvus.settings import Settings
 
 if TYPE_CHECKING:
     from sbka_milvus.pipelines.care.status import GalleryStatus
+    from sbka_milvus.pipelines.care.verify import VerifyOptions, VerifyReport
     from sbka_milvus.store import MilvusGalleryStore
 
 
@@ -40,6 +42,24 @@ def gallery_status(root: Path, settings: Settings) -> GalleryStatus:
     gallery = Gallery.open(root)
     with _store_if_reachable(gallery, settings) as (store, problem):
         return status.gallery_status(gallery, milvus_place(settings), store, problem, partial(_is_built, gallery))
+
+
+def verify_folder(
+    root: Path, settings: Settings, options: VerifyOptions, progress: Progress, *, repair: bool = False
+) -> VerifyReport:
+    """Looks for what is wrong with a gallery, and mends what its shards can mend where that is wanted.
+
+    Raises:
+        GalleryError: The folder is no gallery, or another process indexes it.
+        StoreUnavailable: Milvus cannot be reached, or another process has the embedded one open.
+    """
+    from sbka_milvus.pipelines.care.verify import repair_gallery, verify_gallery
+
+    with gallery_and_store(root, settings) as (gallery, store):
+        is_built = partial(_is_built, gallery)
+        if repair:
+            return repair_gallery(gallery, store, options, index_options(settings), progress, is_built)
+        return verify_gallery(gallery, store, options, progress, is_built)
 
 
 def _is_built(gallery: Gallery, record: VersionRecord) -> bool:

@@ -23,6 +23,7 @@ from sbka_milvus.cli import (
     train,
     up,
     upgrade,
+    verify,
     worker,
 )
 
@@ -48,7 +49,8 @@ app = typer.Typer(
     cls=_Group,
     help="Draw a sketch, find the photos: zero-shot sketch-to-photo search for Milvus.",
     epilog="Exit codes: 0 done, 1 an error that names its remedy, 2 wrong usage, "
-    "3 done but files were quarantined (with --strict), 4 no good match (with --fail-on-no-match), 130 interrupted.",
+    "3 done but files were quarantined (with --strict), 4 no good match (with --fail-on-no-match), "
+    "5 something is wrong (verify), 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -63,6 +65,7 @@ app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.add_typer(model.app, name="model")
 app.add_typer(gallery.app, name="gallery")
 app.command("status", epilog=status.EPILOG)(status.status)
+app.command("verify", epilog=verify.EPILOG)(verify.verify)
 app.command("upgrade", epilog=upgrade.EPILOG)(upgrade.upgrade)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(feedback.app, name="feedback")

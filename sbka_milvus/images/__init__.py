@@ -11,6 +11,7 @@ from sbka_milvus.images.pseudo import photo_strokes, pseudo_sketch
 from sbka_milvus.images.sketch import load_sketch, normalise_sketch
 from sbka_milvus.images.source import MAX_PIXELS, content_hash
 from sbka_milvus.images.sources.find import absolute_sources, source_photos
+from sbka_milvus.images.sources.present import archive_members, is_on_disk
 from sbka_milvus.images.sources.read import read_photo
 from sbka_milvus.images.splits import Split
 from sbka_milvus.images.strokes import Strokes, render_strokes, strokes_from_quickdraw
@@ -27,11 +28,13 @@ __all__ = [
     "Split",
     "Strokes",
     "absolute_sources",
+    "archive_members",
     "belongs_to",
     "content_hash",
     "drawing_order",
     "file_list_images",
     "find_photos",
+    "is_on_disk",
     "list_categories",
     "list_images",
     "load_drawing",

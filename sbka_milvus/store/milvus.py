@@ -10,7 +10,16 @@ from sbka_milvus.store.partitions import DEFAULT_MAX_PARTITIONS, require_max_par
 from sbka_milvus.store.rows import audit_rows, count_rows, delete_rows, insert_rows, scan_rows
 from sbka_milvus.store.session import MilvusSession
 from sbka_milvus.store.versions import Versions
-from sbka_milvus.types import Candidates, ClusterTable, FloatArray, GalleryRows, IntArray, MetadataField, StoredRows, VersionInfo
+from sbka_milvus.types import (
+    Candidates,
+    ClusterTable,
+    FloatArray,
+    GalleryRows,
+    IntArray,
+    MetadataField,
+    StoredRows,
+    VersionInfo,
+)
 
 
 class MilvusGalleryStore:
