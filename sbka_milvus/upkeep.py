@@ -20,6 +20,7 @@ from sbka_milvus.progress import Progress
 from sbka_milvus.settings import Settings
 
 if TYPE_CHECKING:
+    from sbka_milvus.pipelines.care.export import ExportOptions, ExportReport
     from sbka_milvus.pipelines.care.status import GalleryStatus
     from sbka_milvus.pipelines.care.verify import VerifyOptions, VerifyReport
     from sbka_milvus.store import MilvusGalleryStore
@@ -60,6 +61,29 @@ def verify_folder(
         if repair:
             return repair_gallery(gallery, store, options, index_options(settings), progress, is_built)
         return verify_gallery(gallery, store, options, progress, is_built)
+
+
+def export_folder(
+    root: Path, target: Path, settings: Settings, options: ExportOptions, progress: Progress
+) -> ExportReport:
+    """Writes a gallery's photos into one file; without their clusters where Milvus cannot be reached.
+
+    Raises:
+        SbkaError: Any of those of :func:`~sbka_milvus.pipelines.care.export.export_gallery`.
+    """
+    from sbka_milvus.pipelines.care.export import ClusterOf, export_gallery
+    from sbka_milvus.pipelines.version_states import served_version
+    from sbka_milvus.pipelines.versions import follow_served
+
+    gallery, clusters = Gallery.open(root), None
+    with _store_if_reachable(gallery, settings) as (store, problem):
+        if store is not None:
+            gallery = follow_served(gallery, store)
+            served = served_version(gallery, store)
+            clusters = None if served is None else ClusterOf.of(store, served)
+    if clusters is None:
+        progress.say(f"The photos' clusters are left out: {problem or 'no version is served.'}")
+    return export_gallery(gallery, target, clusters, options, progress)
 
 
 def _is_built(gallery: Gallery, record: VersionRecord) -> bool:

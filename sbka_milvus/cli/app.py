@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from sbka_milvus.cli import (
     demo,
     evaluate,
+    export,
     feedback,
     gallery,
     ingest,
@@ -66,6 +67,7 @@ app.add_typer(model.app, name="model")
 app.add_typer(gallery.app, name="gallery")
 app.command("status", epilog=status.EPILOG)(status.status)
 app.command("verify", epilog=verify.EPILOG)(verify.verify)
+app.command("export", epilog=export.EPILOG)(export.export)
 app.command("upgrade", epilog=upgrade.EPILOG)(upgrade.upgrade)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(feedback.app, name="feedback")

@@ -6,11 +6,12 @@ import numpy as np
 
 from sbka_milvus.clusters import assign_clusters
 from sbka_milvus.embeddings import Gallery
+from sbka_milvus.embeddings.newest import ids_of
 from sbka_milvus.embeddings.shards import list_shards
 from sbka_milvus.embeddings.unchecked import scan_uris
 from sbka_milvus.errors import GalleryError, StoreError, StoreUnavailable
 from sbka_milvus.pipelines.care.check_shards import ShardSurvey
-from sbka_milvus.pipelines.care.expected import differ, ids_of, marks_of
+from sbka_milvus.pipelines.care.expected import differ, marks_of
 from sbka_milvus.pipelines.care.findings import MOST_EXAMPLES, Findings
 from sbka_milvus.progress import Progress
 from sbka_milvus.protocols import GalleryStore

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbka_milvus.embeddings import Gallery
+from sbka_milvus.embeddings.newest import ids_of
 from sbka_milvus.embeddings.shards import list_shards
 from sbka_milvus.embeddings.unchecked import UncheckedShard, read_unchecked
 from sbka_milvus.errors import GalleryError
-from sbka_milvus.pipelines.care.expected import ExpectedCollector, ExpectedRows, ids_of, marks_of
+from sbka_milvus.pipelines.care.expected import ExpectedCollector, ExpectedRows, marks_of
 from sbka_milvus.pipelines.care.findings import Findings
 from sbka_milvus.progress import Progress
 from sbka_milvus.types import FloatArray

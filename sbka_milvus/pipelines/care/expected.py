@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sbka_milvus.types import FloatArray, IntArray, photo_id
+from sbka_milvus.types import FloatArray, IntArray
 
 MARK_TOLERANCE = 2e-4
 """Marks further apart are of other vectors; float32 rounding moves them by a hundredth of that."""
@@ -73,11 +73,6 @@ class ExpectedCollector:
         marks = np.concatenate([np.empty((0, _DIRECTIONS), dtype=np.float32), *self._marks])
         kept, from_end = np.unique(ids[::-1], return_index=True)
         return ExpectedRows(kept, marks[::-1][from_end], len(ids) - len(kept))
-
-
-def ids_of(uris: tuple[str, ...] | list[str]) -> IntArray:
-    """Photo ids of URIs: shape (N,), int64."""
-    return np.fromiter((photo_id(uri) for uri in uris), dtype=np.int64, count=len(uris))
 
 
 def marks_of(vectors: FloatArray) -> FloatArray:
