@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from sbka_milvus.embeddings import Gallery
+from sbka_milvus.embeddings.vector_files import open_vector_file
 from sbka_milvus.embeddings.versions import VersionRecord
 from sbka_milvus.errors import GalleryError, StoreError
-from sbka_milvus.factory import open_store
-from sbka_milvus.pipelines.index import IndexOptions, is_built_from
+from sbka_milvus.factory import open_encoder, open_store, prepare_gallery
+from sbka_milvus.pipelines.index import IndexOptions, IndexReport, build_index, is_built_from, require_current
 from sbka_milvus.pipelines.index_form import MatchingForm
+from sbka_milvus.pipelines.versions import follow_served
 from sbka_milvus.places import EMBEDDED, milvus_place, remember_place
 from sbka_milvus.progress import Progress
 from sbka_milvus.settings import Settings
 
 if TYPE_CHECKING:
     from sbka_milvus.pipelines.care.export import ExportOptions, ExportReport
+    from sbka_milvus.pipelines.care.imports import ImportOptions, ImportReport
     from sbka_milvus.pipelines.care.status import GalleryStatus
     from sbka_milvus.pipelines.care.verify import VerifyOptions, VerifyReport
     from sbka_milvus.store import MilvusGalleryStore
@@ -73,7 +76,6 @@ def export_folder(
     """
     from sbka_milvus.pipelines.care.export import ClusterOf, export_gallery
     from sbka_milvus.pipelines.version_states import served_version
-    from sbka_milvus.pipelines.versions import follow_served
 
     gallery, clusters = Gallery.open(root), None
     with _store_if_reachable(gallery, settings) as (store, problem):
@@ -84,6 +86,63 @@ def export_folder(
     if clusters is None:
         progress.say(f"The photos' clusters are left out: {problem or 'no version is served.'}")
     return export_gallery(gallery, target, clusters, options, progress)
+
+
+def import_into(
+    paths: Sequence[Path],
+    root: Path,
+    settings: Settings,
+    options: ImportOptions,
+    progress: Progress,
+    *,
+    model: Path | None = None,
+    name: str | None = None,
+) -> tuple[ImportReport, IndexReport]:
+    """Takes vectors made elsewhere into a gallery folder, which is made where there is none, and indexes them.
+
+    Args:
+        paths: files of vectors.
+        root: the gallery's folder.
+        settings: name the Milvus, and the device where photos are checked.
+        options: see there.
+        progress: what shows the stages.
+        model: bundle whose encoder made the vectors; by default the gallery's own.
+        name: of a new gallery in Milvus; by default from the folder's name.
+
+    Raises:
+        GalleryError: A new gallery needs a model, or another process indexes this one.
+        SbkaError: Any of those of :func:`~sbka_milvus.pipelines.care.imports.import_vectors`.
+    """
+    from sbka_milvus.encoders.manifest import read_manifest
+    from sbka_milvus.pipelines.care.imports import import_vectors
+
+    for path in paths:
+        open_vector_file(path, options.columns)  # a mistyped name is refused before anything is made
+    if model is None and not Gallery.exists(root):
+        raise GalleryError(
+            f"{root} is no gallery yet, and a new one needs the model that made the vectors.", "Name it with --model."
+        )
+    gallery = prepare_gallery(root, model, name, settings, progress)
+    store = open_store(gallery, settings)
+    try:
+        gallery = follow_served(gallery, store)
+        require_current(gallery, store)
+        encoder = None
+        if options.check:
+            with progress.stage("Loading the model"):
+                encoder = open_encoder(gallery.model_folder, settings)
+        dim = read_manifest(gallery.model_folder).dim
+        report = import_vectors(paths, gallery, dim, encoder, options, progress)
+        return report, build_index(gallery, store, index_options(settings), progress)
+    finally:
+        store.close()
+
+
+def with_index_options(settings: Settings, n_clusters: int, matching: str | None) -> Settings:
+    """The settings with what a command line said of clusters and matching; 0 and none: nothing was said."""
+    changed: dict[str, object] = {"n_clusters": n_clusters} if n_clusters else {}
+    changed |= {"matching": matching} if matching else {}
+    return settings.model_copy(update={"ingest": settings.ingest.model_copy(update=changed)})
 
 
 def _is_built(gallery: Gallery, record: VersionRecord) -> bool:
@@ -104,8 +163,6 @@ def gallery_and_store(root: Path, settings: Settings) -> Iterator[tuple[Gallery,
         GalleryError: The folder is no gallery.
         StoreUnavailable: Milvus cannot be reached, or another process has the embedded one open.
     """
-    from sbka_milvus.pipelines.versions import follow_served
-
     gallery = Gallery.open(root)
     store = open_store(gallery, settings)
     try:

@@ -14,6 +14,7 @@ from sbka_milvus.cli import (
     export,
     feedback,
     gallery,
+    imports,
     ingest,
     jobs,
     model,
@@ -68,6 +69,7 @@ app.add_typer(gallery.app, name="gallery")
 app.command("status", epilog=status.EPILOG)(status.status)
 app.command("verify", epilog=verify.EPILOG)(verify.verify)
 app.command("export", epilog=export.EPILOG)(export.export)
+app.command("import", epilog=imports.EPILOG)(imports.import_)
 app.command("upgrade", epilog=upgrade.EPILOG)(upgrade.upgrade)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(feedback.app, name="feedback")
