@@ -76,7 +76,8 @@ def require_unit_rows(vectors: FloatArray, name: str) -> None:
         raise InvalidValue(f"{name} must be float32 of shape (N, D), not {vectors.dtype} of shape {vectors.shape}.")
     if len(vectors) == 0:
         return
-    norms = np.linalg.norm(vectors, axis=1)
+    # Not by np.linalg.norm, which squares into a second array of the same size.
+    norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
     if not np.isfinite(norms).all() or np.abs(norms - 1.0).max() > UNIT_NORM_TOLERANCE:
         raise InvalidValue(f"{name} must have rows of unit L2 norm.", "Pass them through normalise() first.")
 

@@ -80,31 +80,41 @@ def read_records(folder: Path, fingerprint: str) -> Iterator[PhotoRecords]:
         GalleryError: A shard is damaged.
     """
     for path in list_shards(folder):
-        table = read_table(path)
-        found = (table.schema.metadata or {}).get(_FINGERPRINT, b"").decode()
-        if found != fingerprint:
-            raise EncoderMismatch(
-                f"The shard {path} was made with the model {found or 'unknown'}, not {fingerprint}.",
-                "Ingest with the gallery's own model, or into a new gallery folder.",
-            )
-        yield _from_table(table, path)
+        yield _records_of(path, fingerprint)
 
 
 def read_embeddings(folder: Path, fingerprint: str) -> Embeddings | None:
     """All photos of a gallery, the newest vector of each URI, ordered by URI; none where there are no shards.
 
+    The shards are gone through twice, first for the URIs alone, so that no vector is in memory twice.
+
     Raises:
         EncoderMismatch: A shard was made by another encoder.
         GalleryError: A shard is damaged.
     """
-    parts = list(read_records(folder, fingerprint))
-    if not parts:
-        return None
-    uris = [uri for part in parts for uri in part.uris]
-    vectors = np.concatenate([part.vectors for part in parts])
-    newest = {uri: row for row, uri in enumerate(uris)}
-    ordered = sorted(newest)
-    return Embeddings(tuple(ordered), vectors[[newest[uri] for uri in ordered]])
+    paths = list_shards(folder)
+    newest: dict[str, int] = {}
+    count = 0
+    for path in paths:
+        for uri in _uris(path):
+            newest[uri] = count
+            count += 1
+    ordered = tuple(sorted(newest))
+    targets = np.full(count, -1, dtype=np.int64)
+    targets[[newest.pop(uri) for uri in ordered]] = np.arange(len(ordered))
+    vectors = None
+    start = 0
+    for path in paths:
+        part = _records_of(path, fingerprint)
+        if vectors is None:
+            vectors = np.empty((len(ordered), part.vectors.shape[1]), dtype=np.float32)
+        of_part = targets[start : start + len(part)]
+        if len(of_part) != len(part) or vectors.shape[1] != part.vectors.shape[1]:
+            raise shard_damaged(path, ValueError("it changed while it was read, or its vectors have another length"))
+        rows = np.flatnonzero(of_part >= 0)
+        vectors[of_part[rows]] = part.vectors[rows]
+        start += len(part)
+    return None if vectors is None else Embeddings(ordered, vectors)
 
 
 def read_known(folder: Path) -> Mapping[str, tuple[int, int]]:
@@ -147,6 +157,25 @@ def read_metadata(folder: Path) -> dict[str, Metadata]:
         except (pa.ArrowException, OSError, KeyError, AttributeError, ValueError) as error:
             raise shard_damaged(path, error) from error
     return found
+
+
+def _records_of(path: Path, fingerprint: str) -> PhotoRecords:
+    table = read_table(path)
+    found = (table.schema.metadata or {}).get(_FINGERPRINT, b"").decode()
+    if found != fingerprint:
+        raise EncoderMismatch(
+            f"The shard {path} was made with the model {found or 'unknown'}, not {fingerprint}.",
+            "Ingest with the gallery's own model, or into a new gallery folder.",
+        )
+    return _from_table(table, path)
+
+
+def _uris(path: Path) -> list[str]:
+    table = read_table(path, ["uri"])
+    try:
+        return [_decode(uri) for uri in table["uri"].to_pylist()]
+    except (KeyError, AttributeError) as error:
+        raise shard_damaged(path, error) from error
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> Any:
