@@ -318,6 +318,7 @@ class Hit:
         member_score: cosine of the sketch and the photo, likewise.
         cluster_weight: the weight of the cluster score.
         level: what is taken off because the photo is near to sketches of all kinds; 0 in a version of the form *fused*.
+        key: of the photo in the collection that the gallery is attached to (``sbka attach``); none where it is to none.
     """
 
     rank: int
@@ -329,6 +330,7 @@ class Hit:
     member_score: float
     cluster_weight: float
     level: float = 0.0
+    key: str | int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from sbka_milvus.embeddings import Gallery
+from sbka_milvus.embeddings.attached import AttachedRecord
 from sbka_milvus.embeddings.vector_files import open_vector_file
 from sbka_milvus.embeddings.versions import VersionRecord
+from sbka_milvus.embeddings.workspace import gallery_name
 from sbka_milvus.errors import GalleryError, StoreError
 from sbka_milvus.factory import open_encoder, open_store, prepare_gallery
 from sbka_milvus.pipelines.index import IndexOptions, IndexReport, build_index, is_built_from, require_current
 from sbka_milvus.pipelines.index_form import MatchingForm
 from sbka_milvus.pipelines.versions import follow_served
-from sbka_milvus.places import EMBEDDED, milvus_place, remember_place
+from sbka_milvus.places import EMBEDDED, milvus_address, milvus_place, remember_place, without_password
 from sbka_milvus.progress import Progress
 from sbka_milvus.settings import Settings
 
 if TYPE_CHECKING:
+    from sbka_milvus.pipelines.care.attach import AttachOptions, AttachReport
     from sbka_milvus.pipelines.care.export import ExportOptions, ExportReport
     from sbka_milvus.pipelines.care.imports import ImportOptions, ImportReport
     from sbka_milvus.pipelines.care.status import GalleryStatus
     from sbka_milvus.pipelines.care.verify import VerifyOptions, VerifyReport
     from sbka_milvus.store import MilvusGalleryStore
+    from sbka_milvus.store.foreign import ForeignRows
 
 
 def index_options(settings: Settings) -> IndexOptions:
@@ -136,6 +140,95 @@ def import_into(
         return report, build_index(gallery, store, index_options(settings), progress)
     finally:
         store.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A collection that somebody else made.
+
+    Attributes:
+        name: its name.
+        place: the Milvus that holds it, an address or a directory; none: that of the settings, or of a running
+            ``sbka up``.
+        vector: field of its embeddings; none where it has but one.
+        key: its primary key; none: found by itself.
+        uri: field that names the photos; none: found by the usual names; empty: none does.
+        where: a filter of Milvus; empty: all rows.
+    """
+
+    name: str
+    place: str | None = None
+    vector: str | None = None
+    key: str | None = None
+    uri: str | None = None
+    where: str = ""
+
+
+def attach_to(
+    wanted: Collection,
+    root: Path,
+    settings: Settings,
+    options: AttachOptions,
+    progress: Progress,
+    *,
+    model: Path | None = None,
+    name: str | None = None,
+) -> tuple[AttachReport, IndexReport]:
+    """Makes a gallery beside a collection, or brings one up to it, and indexes it. The collection is only read.
+
+    Args:
+        wanted: the collection.
+        root: the gallery's folder.
+        settings: name the gallery's Milvus; the token and database of both.
+        options: see there.
+        progress: what shows the stages.
+        model: bundle whose encoder made the vectors; by default the gallery's own.
+        name: of a new gallery in Milvus; by default from the folder's name.
+
+    Raises:
+        GalleryError: No Milvus is named, a new gallery has no model, or its name is the collection's.
+        SbkaError: Any of those of :func:`~sbka_milvus.pipelines.care.attach.attach_rows`.
+    """
+    from sbka_milvus.encoders.manifest import read_manifest
+    from sbka_milvus.pipelines.care.attach import attach_rows, require_dim
+    from sbka_milvus.store.foreign import ForeignCollection
+
+    place = wanted.place or milvus_address(settings, None)
+    if model is None and not Gallery.exists(root):
+        raise GalleryError(
+            f"{root} is no gallery yet, and a new one needs the model that made the vectors.", "Name it with --model."
+        )
+    alias = Gallery.open(root).name if Gallery.exists(root) else name or gallery_name(root)
+    if alias == wanted.name:
+        raise GalleryError(
+            f"The gallery would be called {alias!r} in Milvus, as the collection is.", "Give it another --name."
+        )
+    milvus = settings.milvus
+    token, database = milvus.token.get_secret_value(), milvus.db_name
+    with ForeignCollection(place, wanted.name, token=token, db_name=database, timeout_s=milvus.timeout_s) as collection:
+        fields = collection.fields(vector=wanted.vector, key=wanted.key, uri=wanted.uri)
+        if model is not None:
+            require_dim(wanted.name, fields.vector, fields.dim, read_manifest(model).dim)
+        gallery = prepare_gallery(root, model, name, settings, progress)
+        require_dim(wanted.name, fields.vector, fields.dim, read_manifest(gallery.model_folder).dim)
+        store = open_store(gallery, settings)
+        try:
+            gallery = follow_served(gallery, store)
+            require_current(gallery, store)
+            encoder = None
+            if options.check:
+                with progress.stage("Loading the model"):
+                    encoder = open_encoder(gallery.model_folder, settings)
+            where = without_password(place)
+            record = AttachedRecord(wanted.name, where, fields.key, fields.vector, fields.uri, wanted.where)
+
+            def read(*, vectors: bool) -> Iterator[ForeignRows]:
+                return collection.rows(fields, wanted.where, vectors=vectors)
+
+            report = attach_rows(read, record, gallery, encoder, options, progress)
+            return report, build_index(gallery, store, index_options(settings), progress)
+        finally:
+            store.close()
 
 
 def with_index_options(settings: Settings, n_clusters: int, matching: str | None) -> Settings:

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from sbka_milvus.cli import (
+    attach,
     demo,
     evaluate,
     export,
@@ -70,6 +71,7 @@ app.command("status", epilog=status.EPILOG)(status.status)
 app.command("verify", epilog=verify.EPILOG)(verify.verify)
 app.command("export", epilog=export.EPILOG)(export.export)
 app.command("import", epilog=imports.EPILOG)(imports.import_)
+app.command("attach", epilog=attach.EPILOG)(attach.attach)
 app.command("upgrade", epilog=upgrade.EPILOG)(upgrade.upgrade)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(feedback.app, name="feedback")

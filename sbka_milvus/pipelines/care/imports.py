@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 import json
 import os
 import time
@@ -17,29 +15,25 @@ from numpy.typing import NDArray
 
 from sbka_milvus.embeddings import Gallery, PhotoRecords
 from sbka_milvus.embeddings.newest import ids_of
-from sbka_milvus.embeddings.shards import read_metadata, read_records, write_shard
+from sbka_milvus.embeddings.shards import read_metadata
 from sbka_milvus.embeddings.vector_files import ColumnNames, VectorBlock, VectorFile, open_vector_file
-from sbka_milvus.errors import EncoderMismatch, ImageError, InvalidValue, SourceError
-from sbka_milvus.images import is_on_disk, load_photo_uri
+from sbka_milvus.errors import EncoderMismatch, InvalidValue, SourceError
 from sbka_milvus.images.sources.metadata import UnfitValue, plain_metadata
 from sbka_milvus.images.uris import is_remote
 from sbka_milvus.pipelines.care.check_files import UNKNOWN
+from sbka_milvus.pipelines.care.comparing import Sample, compare_sample
 from sbka_milvus.pipelines.care.export import take_rows
+from sbka_milvus.pipelines.care.rows import KnownRows, RowWriter
 from sbka_milvus.progress import Progress
 from sbka_milvus.protocols import Encoder
 from sbka_milvus.store.limits import require_uri
 from sbka_milvus.store.uris import decode_uri
-from sbka_milvus.types import FloatArray, IntArray, Metadata, normalise
-
-LEAST_COSINE = 0.98
-"""Of an imported vector and that of the gallery's own encoder, where photos are checked."""
+from sbka_milvus.types import IntArray, Metadata, normalise
 
 _FILE_COLUMNS = {"content_hash": "", "size": UNKNOWN, "mtime_ns": UNKNOWN, "width": 0, "height": 0}
 """What is known of a photo's file, and what stands for not knowing it."""
 
 _LEFT_OUT = ("cluster_id", "model")
-_MOST_TRIED = 20
-"""For each photo that is to be checked, so many are tried for one that can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +115,11 @@ def import_vectors(
                 "Import into a gallery of that model.",
             )
     last, sample = _check(files, dim, options, progress)
-    cosines = [] if encoder is None else _compare(sample, encoder, options.check, progress)
+    cosines = [] if encoder is None else compare_sample(sample, encoder, progress)
     says_something = any(_metadata_columns(file) for file in files)
     said = {} if says_something else read_metadata(gallery.shard_folder)
-    known = _Known.of(gallery)
-    writer = _Writer(gallery, options.shard_size)
+    known = KnownRows.of(gallery)
+    writer = RowWriter(gallery, options.shard_size)
     unchanged = row = 0
     with progress.stage("Importing", sum(file.rows for file in files), "rows") as advance:
         for block in _blocks(files, options.shard_size):
@@ -156,33 +150,28 @@ def _blocks(files: Sequence[VectorFile], size: int) -> Iterator[VectorBlock]:
 
 def _check(
     files: Sequence[VectorFile], dim: int, options: ImportOptions, progress: Progress
-) -> tuple[NDArray[np.bool_], list[tuple[str, FloatArray]]]:
+) -> tuple[NDArray[np.bool_], Sample]:
     """Looks at every row.
 
     Returns:
-        shape (N,), bool: which rows count; and some photos with their vectors, drawn at random.
+        shape (N,), bool: which rows count; and some photos with their vectors.
     """
-    rng = np.random.default_rng(options.seed)
-    drawn: list[tuple[float, int, str, FloatArray]] = []
+    sample = Sample(options.check, options.seed)
     parts: list[IntArray] = []
-    total, done = sum(file.rows for file in files), 0
+    total = sum(file.rows for file in files)
     with progress.stage("Checking rows", total, "rows") as advance:
         for block in _blocks(files, options.shard_size):
             uris = [_uri(name, options.root) for name in block.uris]
             _require_rows(block, uris, dim)
-            for place, lot in enumerate(rng.random(len(block)) if options.check else ()):
-                entry = (-float(lot), done + place, uris[place], np.array(block.vectors[place], np.float32))
-                keep = heapq.heappush if len(drawn) < options.check * _MOST_TRIED else heapq.heappushpop
-                keep(drawn, entry)
+            sample.add(uris, block.vectors)
             parts.append(ids_of(uris))
-            done += len(block)
             advance(len(block))
     ids = np.concatenate([np.empty(0, dtype=np.int64), *parts])
     if len(ids) == 0:
         raise SourceError(f"{', '.join(str(file.path) for file in files)}: there is no row.", "Export it again.")
     last = np.zeros(len(ids), dtype=np.bool_)
     last[len(ids) - 1 - np.unique(ids[::-1], return_index=True)[1]] = True
-    return last, [(uri, vector) for _, _, uri, vector in sorted(drawn, reverse=True)]
+    return last, sample
 
 
 def _require_rows(block: VectorBlock, uris: Sequence[str], dim: int) -> None:
@@ -264,115 +253,3 @@ def _metadata(block: VectorBlock, place: int, said: Metadata | None) -> Metadata
             f"Row {block.first + place} of {block.source} cannot be taken: {error}.", "Leave that column out."
         ) from error
     return found or None
-
-
-class _Known:
-    """What the gallery holds of each photo, told by a digest of its row."""
-
-    def __init__(self, ids: IntArray, digests: NDArray[np.uint64]) -> None:
-        self._ids = ids
-        self._digests = digests
-
-    @classmethod
-    def of(cls, gallery: Gallery) -> _Known:
-        parts = [
-            (ids_of(part.uris), _digests(part)) for part in read_records(gallery.shard_folder, gallery.fingerprint)
-        ]
-        ids = np.concatenate([np.empty(0, dtype=np.int64), *(part[0] for part in parts)])
-        digests = np.concatenate([np.empty(0, dtype=np.uint64), *(part[1] for part in parts)])
-        kept, from_end = np.unique(ids[::-1], return_index=True)
-        return cls(kept, digests[::-1][from_end])
-
-    def has(self, records: PhotoRecords) -> NDArray[np.bool_]:
-        """Which rows the gallery holds exactly so."""
-        if len(self._ids) == 0:
-            return np.zeros(len(records), dtype=np.bool_)
-        ids = ids_of(records.uris)
-        places = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
-        return np.asarray((self._ids[places] == ids) & (self._digests[places] == _digests(records)))
-
-
-def _digests(records: PhotoRecords) -> NDArray[np.uint64]:
-    numbers = np.stack([records.sizes, records.mtimes_ns, records.widths, records.heights], axis=1)
-    found = np.empty(len(records), dtype=np.uint64)
-    for row, said in enumerate(records.metadata or (None,) * len(records)):
-        digest = hashlib.blake2b(records.vectors[row].tobytes(), digest_size=8)
-        digest.update(numbers[row].tobytes())
-        digest.update(records.content_hashes[row].encode())
-        digest.update(json.dumps(dict(said), sort_keys=True).encode() if said else b"")
-        found[row] = int.from_bytes(digest.digest(), "big")
-    return found
-
-
-class _Writer:
-    """Collects rows and writes them as full shards."""
-
-    def __init__(self, gallery: Gallery, size: int) -> None:
-        self.written = 0
-        self._gallery = gallery
-        self._size = size
-        self._parts: list[PhotoRecords] = []
-
-    def add(self, records: PhotoRecords) -> None:
-        if len(records):
-            self._parts.append(records)
-        if sum(map(len, self._parts)) >= self._size:
-            self.flush()
-
-    def flush(self) -> None:
-        if not self._parts:
-            return
-        parts, self._parts = self._parts, []
-
-        def column(name: str) -> Any:
-            return np.concatenate([getattr(part, name) for part in parts])
-
-        records = PhotoRecords(
-            uris=tuple(uri for part in parts for uri in part.uris),
-            content_hashes=tuple(said for part in parts for said in part.content_hashes),
-            sizes=column("sizes"),
-            mtimes_ns=column("mtimes_ns"),
-            widths=column("widths"),
-            heights=column("heights"),
-            vectors=column("vectors"),
-            metadata=tuple(one for part in parts for one in part.metadata),
-        )
-        write_shard(self._gallery.shard_folder, records, self._gallery.fingerprint)
-        self.written += len(records)
-
-
-def _compare(
-    sample: Sequence[tuple[str, FloatArray]], encoder: Encoder, wanted: int, progress: Progress
-) -> list[float]:
-    """Cosines of imported vectors and those that the gallery's encoder makes of the same photos.
-
-    Raises:
-        EncoderMismatch: One is below :data:`LEAST_COSINE`.
-        SourceError: No photo can be read.
-    """
-    cosines: list[float] = []
-    with progress.stage("Embedding a sample", wanted, "photos") as advance:
-        for uri, vector in sample:
-            if len(cosines) == wanted:
-                break
-            if not (is_on_disk(uri) or is_remote(uri)):
-                continue
-            try:
-                photo = load_photo_uri(uri)
-            except ImageError:
-                continue
-            own = encoder.encode_photos([photo])[0]
-            cosines.append(float(own @ normalise(vector)))
-            advance(1)
-            if cosines[-1] < LEAST_COSINE:
-                raise EncoderMismatch(
-                    f"The vector of {uri} has a cosine of {cosines[-1]:.3f} with the one that the gallery's model "
-                    f"makes of that photo, and at least {LEAST_COSINE} is needed.",
-                    "Name the model that made the vectors with --model, or embed the photos with `sbka ingest`.",
-                )
-    if not cosines:
-        raise SourceError(
-            "None of the photos that were drawn to be checked can be read.",
-            "Say where they are with --root, or leave --check out and make sure of the model yourself.",
-        )
-    return cosines
