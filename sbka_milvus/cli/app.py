@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -103,6 +104,8 @@ def main() -> None:
     from sbka_milvus.cli.console import err, printable
     from sbka_milvus.errors import SbkaError
 
+    # Arrow's own allocator keeps what it has freed: about a fifth of the memory of a large embedded Milvus.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
