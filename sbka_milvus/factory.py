@@ -201,11 +201,7 @@ def prepare_gallery(
     Raises:
         SbkaError: The folder, the model or the name cannot be used.
     """
-    from sbka_milvus.encoders.backbones import BuildRequest
-    from sbka_milvus.encoders.bundle import copy_bundle
     from sbka_milvus.encoders.manifest import MANIFEST_FILE, read_manifest
-    from sbka_milvus.encoders.spec import BackboneSpec
-    from sbka_milvus.pipelines.import_model import import_model
 
     if name is not None:
         require_gallery_name(name)
@@ -214,6 +210,11 @@ def prepare_gallery(
         # A run that was killed between making the gallery and copying its model is made good below.
         if (opened.model_folder / MANIFEST_FILE).is_file():
             return opened
+    from sbka_milvus.encoders.backbones import BuildRequest
+    from sbka_milvus.encoders.bundle import copy_bundle
+    from sbka_milvus.encoders.spec import BackboneSpec
+    from sbka_milvus.pipelines.import_model import import_model
+
     with tempfile.TemporaryDirectory(prefix="sbka-") as temporary:
         if model is None:
             model = Path(temporary) / "model"

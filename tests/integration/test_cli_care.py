@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -221,6 +224,31 @@ class TestThereAndBack:
     def exported(self, sbka: Sbka, gallery: Path, folder: Path) -> Path:
         assert sbka("export", "-g", gallery, "-o", folder / "out.npz").code == 0
         return folder / "out.npz"
+
+
+def test_an_import_that_is_killed_goes_on_where_it_was(gallery: Path, tmp_path: Path, sbka: Sbka) -> None:
+    """Killed at its first shards: in the end every row is there once, and nothing is wrong."""
+    rng = np.random.default_rng(0)
+    dim = sbka("status", "-g", gallery, "--json").json()["gallery"]["dim"]
+    uris = np.array([f"/far/{row}.jpg" for row in range(200)])
+    np.savez(tmp_path / "many.npz", uri=uris, vector=rng.normal(size=(200, dim)))
+    command = [sys.executable, "-m", "sbka_milvus", "import", str(tmp_path / "many.npz"), "-g", str(gallery)]
+    environment = os.environ | {"SBKA_INGEST__SHARD_SIZE": "1"}
+    folder = Gallery.open(gallery).shard_folder
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        while len(list_shards(folder)) < 4 and process.poll() is None:
+            select.select([], [], [], 0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    held = len(list_shards(folder))
+    assert 4 <= held < 201
+    ran = sbka("import", tmp_path / "many.npz", "-g", gallery, "--json")
+    assert ran.code == 0, ran.err
+    report = ran.json()
+    assert report["import"]["unchanged"] == held - 1
+    assert report["import"]["imported"] == 200 - (held - 1)
+    assert report["index"]["photos"] == PHOTOS + 200
+    assert sbka("verify", "-g", gallery).code == 0
 
 
 class TestAttach:
