@@ -51,7 +51,7 @@ def insert_rows(session: Session, version: OpenVersion, rows: GalleryRows) -> No
                 for row in batch
             ]
             with session.writing:
-                session.call(write, version.photos, records, partition_name=partition)
+                session.call(write, version.photos, records, partition_name=partition, long=True)
 
 
 def delete_rows(session: Session, version: OpenVersion, ids: IntArray) -> None:

@@ -122,7 +122,8 @@ class MilvusSession:
         client = self._client
         if client is None:
             raise closed_store()
-        timeout = max(self._timeout_s, LONG_TIMEOUT_S) if long else self._timeout_s
+        # An embedded engine cannot be out of reach, and one that compacts was seen to hold an insert up for 30 s.
+        timeout = max(self._timeout_s, LONG_TIMEOUT_S) if long or self.is_lite else self._timeout_s
         with store_faults(self.place):
             try:
                 return getattr(client, method)(*args, timeout=timeout, **kwargs)
