@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sbka_milvus.embeddings import Gallery
+from sbka_milvus.embeddings.attached import AttachedKeysReader
 from sbka_milvus.errors import CollectionMissing, EncoderMismatch, GalleryError
 from sbka_milvus.factory import open_encoder, open_store
 from sbka_milvus.images import load_sketch
@@ -78,6 +79,7 @@ class SketchSearch:
         self._store = store
         self._settings = settings
         self._folder = folder
+        self._keys = None if folder is None else AttachedKeysReader(folder.root)
         matching_of, copies_of = (None, None) if folder is None else (matching_finder(folder), copies_finder(folder))
         self._searcher = GallerySearcher(store, gallery, matching_of=matching_of, copies_of=copies_of)
         self._follow()
@@ -229,9 +231,19 @@ class SketchSearch:
         vectors = encoder.encode_sketches(draw(encoder.input_size))
         search = partial(self._searcher.search, vectors, options=options, fingerprint=encoder.fingerprint)
         if judge is None or k < 1:
-            return patiently(partial(search, k))
+            return self._with_keys(patiently(partial(search, k)))
         found = patiently(partial(search, max(k, judge.least_hits), judge=judge.judge))
-        return [replace(result, hits=result.hits[:k]) for result in found]
+        return self._with_keys([replace(result, hits=result.hits[:k]) for result in found])
+
+    def _with_keys(self, results: list[SearchResult]) -> list[SearchResult]:
+        """The hits of a gallery that is attached to a collection, each with its key there."""
+        keys = None if self._keys is None else self._keys.read()
+        if keys is None:
+            return results
+        return [
+            replace(result, hits=tuple(replace(hit, key=keys.of(hit.photo_id)) for hit in result.hits))
+            for result in results
+        ]
 
     def _judge_of(self, encoder: BundleEncoder) -> ConfidenceJudge | None:
         known = self._judge

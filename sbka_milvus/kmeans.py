@@ -14,12 +14,18 @@ _ITERATIONS = 25
 _MOST_RESTARTS = 10
 _RESTART_BUDGET = 2e11  # multiplications, some seconds on two cores; a large gallery gets a single start
 _MAX_POINTS_PER_CENTROID = 1024
+_LARGE = 100_000
+"""Vectors above which the centroids are those of a sample: k-means over a million would take most of an hour ..."""
+_POINTS_OF_A_SAMPLE = 256
+"""... of so many a centroid, drawn by the seed, which faiss recommends at most."""
 
 
 def fit_centroids(
     vectors: NDArray[Any], n_clusters: int, *, spherical: bool = True, seed: int = 0, n_restarts: int | None = None
 ) -> FloatArray:
-    """The centroids of k-means. Centroids to which no vector is nearest may be among them.
+    """The centroids of k-means; of a sample of the vectors where there are more than 100,000.
+
+    Centroids to which no vector is nearest may be among them.
 
     Args:
         vectors: shape (N, D), any float dtype; unit rows where ``spherical``.
@@ -51,7 +57,7 @@ def fit_centroids(
         spherical=spherical,
         seed=seed,
         min_points_per_centroid=1,
-        max_points_per_centroid=_MAX_POINTS_PER_CENTROID,
+        max_points_per_centroid=_POINTS_OF_A_SAMPLE if len(vectors) > _LARGE else _MAX_POINTS_PER_CENTROID,
     )
     kmeans.train(np.ascontiguousarray(vectors, dtype=np.float32))
     centroids = np.array(kmeans.centroids)

@@ -40,11 +40,22 @@ def milvus_place(settings: Settings) -> str:
     'http://milvus:19530'
     """
     if settings.milvus.uri:
-        parts = urlsplit(settings.milvus.uri)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return without_password(settings.milvus.uri)
     if live_up_milvus(settings.workspace):
         return _UP + str(settings.workspace.absolute())
     return EMBEDDED
+
+
+def without_password(place: str) -> str:
+    """An address as it may be written down; a directory becomes an absolute path.
+
+    >>> without_password("http://user:secret@milvus:19530")
+    'http://milvus:19530'
+    """
+    if "://" not in place:
+        return str(Path(place).expanduser().absolute())
+    parts = urlsplit(place)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def live_up_milvus(workspace: Path) -> str:

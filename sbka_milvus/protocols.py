@@ -16,6 +16,7 @@ from sbka_milvus.types import (
     MetadataField,
     ScoreParts,
     SearchResult,
+    StoredRows,
     VersionInfo,
 )
 
@@ -194,6 +195,14 @@ class GalleryStore(Protocol):
 
     def scan(self, info: VersionInfo, batch_size: int = 1000) -> Iterator[GalleryRows]:
         """All photos of a version with their vectors, in no particular order."""
+
+    def audit(self, info: VersionInfo, *, vectors: bool = True) -> Iterator[StoredRows]:
+        """All rows of a version wherever they lie, doubled ones and misplaced ones too, in no particular order.
+
+        Args:
+            info: the version.
+            vectors: whether to read them.
+        """
 
     def close(self) -> None:
         """Gives back connections and file locks. Calling it twice is allowed."""

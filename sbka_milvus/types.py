@@ -76,7 +76,8 @@ def require_unit_rows(vectors: FloatArray, name: str) -> None:
         raise InvalidValue(f"{name} must be float32 of shape (N, D), not {vectors.dtype} of shape {vectors.shape}.")
     if len(vectors) == 0:
         return
-    norms = np.linalg.norm(vectors, axis=1)
+    # Not by np.linalg.norm, which squares into a second array of the same size.
+    norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
     if not np.isfinite(norms).all() or np.abs(norms - 1.0).max() > UNIT_NORM_TOLERANCE:
         raise InvalidValue(f"{name} must have rows of unit L2 norm.", "Pass them through normalise() first.")
 
@@ -204,6 +205,32 @@ class GalleryRows:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredRows:
+    """Rows of a version as a store holds them, with nothing taken for granted: for those who look for what is wrong.
+
+    Attributes:
+        ids: shape (N,), int64.
+        uris: N URIs.
+        cluster_ids: shape (N,), int64.
+        misplaced: shape (N,), bool: whether a row lies where searches of its cluster do not look for it.
+        vectors: shape (N, D), float32; of shape (N, 0) where they were not asked for.
+    """
+
+    ids: IntArray
+    uris: tuple[str, ...]
+    cluster_ids: IntArray
+    misplaced: NDArray[np.bool_]
+    vectors: FloatArray
+
+    def __post_init__(self) -> None:
+        for name in ("uris", "cluster_ids", "misplaced", "vectors"):
+            _require_length(getattr(self, name), len(self.ids), name)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
 class VersionInfo:
     """What one version of a gallery says of itself.
 
@@ -292,6 +319,7 @@ class Hit:
         cluster_weight: the weight of the cluster score.
         level: what is taken off because the photo is near to sketches of all kinds; 0 in a version of the form *fused*.
         duplicates: URIs of the other photos of the gallery that are equal to this one, byte for byte; sorted.
+        key: of the photo in the collection that the gallery is attached to (``sbka attach``); none where it is to none.
     """
 
     rank: int
@@ -304,6 +332,7 @@ class Hit:
     cluster_weight: float
     level: float = 0.0
     duplicates: tuple[str, ...] = ()
+    key: str | int | None = None
 
 
 @dataclass(frozen=True, slots=True)

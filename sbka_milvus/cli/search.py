@@ -142,9 +142,10 @@ def _show(sketch: Path, result: SearchResult, least: float) -> None:
     from sbka_milvus.cli.console import out, print_table, printable
 
     folder = shared_folder([hit.uri for hit in result])
+    has_keys = any(hit.key is not None for hit in result)
     print_table(
         f"{printable(sketch)}: photos in {printable(folder)}" if folder else f"{printable(sketch)}: photos",
-        ("photo", "rank", "score", "cluster", "cluster\nscore", "member\nscore"),
+        ("photo", "rank", "score", "cluster", "cluster\nscore", "member\nscore", *(["key"] if has_keys else [])),
         (
             (
                 hit.uri[len(folder) :] + (f" (and {len(hit.duplicates)} equal)" if hit.duplicates else ""),
@@ -153,6 +154,7 @@ def _show(sketch: Path, result: SearchResult, least: float) -> None:
                 hit.cluster_id,
                 f"{hit.cluster_score:.3f}",
                 f"{hit.member_score:.3f}",
+                *([hit.key] if has_keys else []),
             )
             for hit in result
         ),

@@ -13,6 +13,7 @@ from sbka_milvus.kmeans import fit_centroids
 from sbka_milvus.types import Clustering, ClusterTable, Embeddings, FloatArray, IntArray, require_unit_rows
 
 N_EXEMPLARS = 4
+_ROWS_PER_BLOCK = 65_536
 _SCORES_PER_BLOCK = 16_777_216  # 64 MB of float32
 _ROUNDING = 1e-6
 _RESEEDS = 8
@@ -81,7 +82,10 @@ def describe_clusters(embeddings: Embeddings, centroids: FloatArray, assignments
         centroids: shape (K, D), float32, unit rows.
         assignments: shape (N,), int64: the cluster of each photo.
     """
-    cosines = np.einsum("nd,nd->n", embeddings.vectors, centroids[assignments])
+    cosines = np.empty(len(embeddings), dtype=np.float32)
+    for start in range(0, len(embeddings), _ROWS_PER_BLOCK):
+        block = slice(start, start + _ROWS_PER_BLOCK)  # the centroids of all photos would be a second gallery in memory
+        cosines[block] = np.einsum("nd,nd->n", embeddings.vectors[block], centroids[assignments[block]])
     angles = np.arccos(np.clip(cosines, -1.0, 1.0)).astype(np.float32)
     radii = np.zeros(len(centroids), dtype=np.float32)
     np.maximum.at(radii, assignments, angles)

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from sbka_milvus.embeddings.records import PhotoRecords
 from sbka_milvus.errors import EncoderMismatch, GalleryError, InvalidValue
@@ -106,9 +107,7 @@ def read_records(folder: Path, fingerprint: str) -> Iterator[PhotoRecords]:
     # Known before the first record is given out: it may be a later shard that takes its photo out.
     last_removed = {uri: number for number, path in enumerate(shards) for uri in read_removals(path)}
     for number, path in enumerate(shards):
-        table, _ = read_table(path)
-        require_own(table, path, fingerprint)
-        records = to_records(table, path) if len(table) else None
+        records = read_shard(path, fingerprint)
         if records is not None and last_removed:
             records = records.rows([row for row, uri in enumerate(records.uris) if last_removed.get(uri, 0) <= number])
         if records:
@@ -138,21 +137,83 @@ def read_removals(path: Path) -> list[str]:
     return _parted(_read(path, ["uri", _REMOVED]))[1] if _REMOVED in _names(path) else []
 
 
+def read_uris(path: Path) -> tuple[list[str], list[str]]:
+    """The photos that a shard holds, row by row, and those that it takes out.
+
+    Raises:
+        GalleryError: It is damaged.
+    """
+    (uris,), removed = columns_of(path, ("uri",))
+    return uris, removed
+
+
+def read_shard(path: Path, fingerprint: str) -> PhotoRecords | None:
+    """All photos that one shard holds; none where it only takes some out.
+
+    Raises:
+        EncoderMismatch: It was made by another encoder.
+        GalleryError: It is damaged.
+    """
+    table, _ = read_table(path)
+    require_own(table, path, fingerprint)
+    return to_records(table, path) if len(table) else None
+
+
+def keep_rows(path: Path, kept: NDArray[np.bool_], target: Path) -> None:
+    """Writes a shard without some of its photos; what it takes out of earlier shards stays taken out.
+
+    Args:
+        path: the shard.
+        kept: shape (N,), bool: which of its photos.
+        target: the new shard.
+
+    Raises:
+        GalleryError: The shard is damaged.
+        OutputError: The disk is full or the folder cannot be written.
+    """
+    table = _read(path)
+    mask = np.ones(len(table), dtype=np.bool_)
+    removing = table[_REMOVED].to_numpy() if _REMOVED in table.column_names else ~mask
+    mask[~removing] = kept
+    with replacing(target) as file:
+        pq.write_table(table.filter(mask), file, compression="zstd", use_dictionary=False, write_page_checksum=True)
+
+
 def read_embeddings(folder: Path, fingerprint: str) -> Embeddings | None:
     """All photos of a gallery, the newest vector of each URI, ordered by URI; none where there are no shards.
+
+    The shards are gone through twice, first for the URIs alone, so that no vector is in memory twice.
 
     Raises:
         EncoderMismatch: A shard was made by another encoder.
         GalleryError: A shard is damaged.
     """
-    parts = list(read_records(folder, fingerprint))
-    if not parts:
-        return None
-    uris = [uri for part in parts for uri in part.uris]
-    vectors = np.concatenate([part.vectors for part in parts])
-    newest = {uri: row for row, uri in enumerate(uris)}
-    ordered = sorted(newest)
-    return Embeddings(tuple(ordered), vectors[[newest[uri] for uri in ordered]])
+    newest: dict[str, int] = {}
+    count = 0
+    for _, (uris,), removed in read_columns(folder, ("uri",)):
+        for uri in removed:
+            newest.pop(uri, None)
+        for uri in uris:
+            newest[uri] = count
+            count += 1
+    ordered = tuple(sorted(newest))
+    targets = np.full(count, -1, dtype=np.int64)
+    targets[[newest.pop(uri) for uri in ordered]] = np.arange(len(ordered))
+    vectors = None
+    start = 0
+    for path in list_shards(folder):
+        part = read_shard(path, fingerprint)
+        if part is None:
+            continue
+        if vectors is None:
+            vectors = np.empty((len(ordered), part.vectors.shape[1]), dtype=np.float32)
+        of_part = targets[start : start + len(part)]
+        if len(of_part) != len(part) or vectors.shape[1] != part.vectors.shape[1]:
+            raise damaged(path, ValueError("it changed while it was read, or its vectors have another length"))
+        rows = np.flatnonzero(of_part >= 0)
+        vectors[of_part[rows]] = part.vectors[rows]
+        start += len(part)
+    return None if vectors is None or not ordered else Embeddings(ordered, vectors)
 
 
 def read_known(folder: Path) -> Mapping[str, tuple[int, int]]:
@@ -186,14 +247,21 @@ def read_columns(
         GalleryError: A shard is damaged.
     """
     for path in list_shards(folder):
-        if path.name in without:
-            continue
-        table, removed = read_table(path, list(columns))
-        try:
-            values = [_values(table, name) for name in columns]
-        except (KeyError, AttributeError) as error:
-            raise damaged(path, error) from error
-        yield path, values, removed
+        if path.name not in without:
+            yield path, *columns_of(path, columns)
+
+
+def columns_of(path: Path, columns: Sequence[str]) -> tuple[list[list[Any]], list[str]]:
+    """Some columns of one shard, as :func:`read_columns` has them, and the URIs that it takes out.
+
+    Raises:
+        GalleryError: It is damaged.
+    """
+    table, removed = read_table(path, list(columns))
+    try:
+        return [_values(table, name) for name in columns], removed
+    except (KeyError, AttributeError) as error:
+        raise damaged(path, error) from error
 
 
 def _values(table: Any, column: str) -> list[Any]:

@@ -88,6 +88,12 @@ def read_version_record(folder: Path, token: str) -> VersionRecord | None:
         return None
 
 
+def list_version_records(folder: Path) -> list[VersionRecord]:
+    """All sound records, oldest first."""
+    found = [read_version_record(folder, path.stem) for path in folder.glob("*.json")] if folder.is_dir() else []
+    return sorted((record for record in found if record is not None), key=lambda record: record.created)
+
+
 def remove_version_record(folder: Path, token: str) -> None:
     """Removes a record and what lies beside it, if it is there.
 

@@ -12,6 +12,7 @@ from sbka_milvus.images.pseudo import photo_strokes, pseudo_sketch
 from sbka_milvus.images.sketch import load_sketch, normalise_sketch
 from sbka_milvus.images.source import MAX_PIXELS, content_hash
 from sbka_milvus.images.sources.find import absolute_sources, photos_of_uris, source_photos
+from sbka_milvus.images.sources.present import archive_members, is_on_disk
 from sbka_milvus.images.sources.read import is_gone, read_photo
 from sbka_milvus.images.splits import Split
 from sbka_milvus.images.strokes import Strokes, render_strokes, strokes_from_quickdraw
@@ -30,12 +31,14 @@ __all__ = [
     "Split",
     "Strokes",
     "absolute_sources",
+    "archive_members",
     "belongs_to",
     "content_hash",
     "drawing_order",
     "file_list_images",
     "find_photos",
     "is_gone",
+    "is_on_disk",
     "is_remote",
     "list_categories",
     "list_images",

@@ -120,7 +120,7 @@ def build_index(gallery: Gallery, store: GalleryStore, options: IndexOptions, pr
         require_current(gallery, store)
         if served is not None and served.fingerprint == gallery.fingerprint:
             record = read_version_record(gallery.version_folder, served.token)
-            options = _held(options, record)
+            options = held_options(options, record)
             # The count is compared too: the store may have lost photos.
             count = store.count(served)
             same = record is not None and (record.source, record.photos) == (source_state(gallery, options), count)
@@ -229,13 +229,23 @@ def no_photos(gallery: Gallery) -> GalleryError:
     return GalleryError(f"The gallery {gallery.root} holds no photos.", "Ingest a folder that holds some.")
 
 
+def is_built_from(gallery: Gallery, record: VersionRecord, options: IndexOptions) -> bool:
+    """Whether a version was built from the shards and options as they are now.
+
+    Raises:
+        GalleryError: *linear* is wanted, and the model knows no sketches.
+        BundleError: The model's statistics cannot be read.
+    """
+    return record.source == source_state(gallery, held_options(options, record))
+
+
 def _is_same_and_new(record: VersionRecord | None, gallery: Gallery, source: str) -> bool:
     if record is None or record.promoted is not None or record.rolled_back is not None:
         return False
     return (record.source, record.fingerprint) == (source, gallery.fingerprint)
 
 
-def _held(options: IndexOptions, record: VersionRecord | None) -> IndexOptions:
+def held_options(options: IndexOptions, record: VersionRecord | None) -> IndexOptions:
     """What `sbka cluster` was asked for goes on to hold where nothing else is asked for."""
     told = record.options if record is not None else {}
     if options.anew or not told.get("asked"):

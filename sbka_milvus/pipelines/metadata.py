@@ -115,6 +115,12 @@ def indexed_metadata(gallery: Gallery, embeddings: Embeddings) -> tuple[tuple[Me
     return fields, list(values)
 
 
+def in_kinds(fields: Sequence[MetadataField], said: Metadata) -> Metadata:
+    """What is said of a photo, each value in the kind of its column."""
+    kinds = {field.name: field.kind for field in fields}
+    return {name: _as(kinds[name], value) for name, value in said.items()}
+
+
 def _chosen(records: Iterable[PhotoRecords], wanted: Mapping[str, Metadata | None]) -> Iterator[PhotoRecords]:
     for part in records:
         rows = [row for row, uri in enumerate(part.uris) if uri in wanted]

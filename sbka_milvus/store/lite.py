@@ -16,6 +16,7 @@ from threading import Lock, RLock
 
 from milvus_lite.exceptions import DataDirLockedError
 from milvus_lite.server_manager import server_manager_instance
+from pymilvus.client.cache import GlobalCache
 
 from sbka_milvus.errors import StoreError, StoreUnavailable
 
@@ -68,6 +69,8 @@ def release(directory: LiteDirectory) -> None:
 def _start(path: Path) -> str:
     if path.exists() and not path.is_dir():
         raise StoreError(f"{path} is a file, and Milvus Lite needs a directory.", "Name another place for the gallery.")
+    # A new engine may get the port of one that is gone, and pymilvus remembers the fields of collections by address.
+    GlobalCache.schema.clear()
     with _logged_errors() as errors:
         address: str | None = server_manager_instance.start_and_get_uri(str(path))
     if address is not None:

@@ -26,6 +26,7 @@ from sbka_milvus.types import (
     IntArray,
     Metadata,
     MetadataField,
+    StoredRows,
     VersionInfo,
 )
 
@@ -217,6 +218,18 @@ class MemoryGalleryStore:
             photos = list(self._version(info).photos.values())
         return (
             _rows(photos[start : start + batch_size], bool(info.fields)) for start in range(0, len(photos), batch_size)
+        )
+
+    def audit(self, info: VersionInfo, *, vectors: bool = True) -> Iterator[StoredRows]:
+        """All photos of a version: there are no partitions here, so none is misplaced."""
+        with self._open():
+            photos = dict(self._version(info).photos)
+        yield StoredRows(
+            ids=np.array(list(photos), dtype=np.int64),
+            uris=tuple(photo.uri for photo in photos.values()),
+            cluster_ids=np.array([photo.cluster_id for photo in photos.values()], dtype=np.int64),
+            misplaced=np.zeros(len(photos), dtype=np.bool_),
+            vectors=np.array([photo.vector if vectors else () for photo in photos.values()], dtype=np.float32),
         )
 
     def close(self) -> None:

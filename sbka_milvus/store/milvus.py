@@ -7,10 +7,19 @@ from collections.abc import Iterator, Sequence
 from sbka_milvus.store.catalogue import Catalogue
 from sbka_milvus.store.milvus_search import search_rows
 from sbka_milvus.store.partitions import DEFAULT_MAX_PARTITIONS, require_max_partitions
-from sbka_milvus.store.rows import count_rows, delete_rows, insert_rows, scan_rows
+from sbka_milvus.store.rows import audit_rows, count_rows, delete_rows, insert_rows, scan_rows
 from sbka_milvus.store.session import MilvusSession
 from sbka_milvus.store.versions import Versions
-from sbka_milvus.types import Candidates, ClusterTable, FloatArray, GalleryRows, IntArray, MetadataField, VersionInfo
+from sbka_milvus.types import (
+    Candidates,
+    ClusterTable,
+    FloatArray,
+    GalleryRows,
+    IntArray,
+    MetadataField,
+    StoredRows,
+    VersionInfo,
+)
 
 
 class MilvusGalleryStore:
@@ -154,6 +163,10 @@ class MilvusGalleryStore:
             InvalidValue: ``batch_size`` is below 1.
         """
         return scan_rows(self._session, self._catalogue.open(info), batch_size)
+
+    def audit(self, info: VersionInfo, *, vectors: bool = True) -> Iterator[StoredRows]:
+        """All rows of a version, from every partition, with no value looked at; in no particular order."""
+        return audit_rows(self._session, self._catalogue.open(info), vectors=vectors)
 
     def close(self) -> None:
         """Gives back the connection and, with the last store of a directory, its lock. Twice is allowed."""

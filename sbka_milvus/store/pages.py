@@ -12,12 +12,15 @@ from sbka_milvus.store.session import Session
 PAGE_BYTES = 8 * 1024 * 1024
 """What one message carries: well below the 64 MB of a server's default."""
 
+READ_BYTES = 4 * PAGE_BYTES
+"""What one answer carries where whole versions are read: most partitions of a large gallery then fit into one."""
+
 Record = Mapping[str, Any]
 
 
-def page_rows(row_bytes: int) -> int:
+def page_rows(row_bytes: int, page_bytes: int = PAGE_BYTES) -> int:
     """How many rows of a size go into one message."""
-    return max(1, min(MAX_LIMIT, PAGE_BYTES // max(1, row_bytes)))
+    return max(1, min(MAX_LIMIT, page_bytes // max(1, row_bytes)))
 
 
 def read_pages(

@@ -10,10 +10,10 @@ from sbka_milvus.errors import InvalidValue
 from sbka_milvus.store.catalogue import OpenVersion
 from sbka_milvus.store.filters import milvus_name
 from sbka_milvus.store.limits import require_rows
-from sbka_milvus.store.pages import PAGE_BYTES, Record, page_rows, read_pages
+from sbka_milvus.store.pages import PAGE_BYTES, READ_BYTES, Record, page_rows, read_pages
 from sbka_milvus.store.session import Session
 from sbka_milvus.store.uris import decode_uri, encode_uri
-from sbka_milvus.types import Embeddings, GalleryRows, IntArray, Metadata, Scalar, VersionInfo
+from sbka_milvus.types import Embeddings, GalleryRows, IntArray, Metadata, Scalar, StoredRows, VersionInfo
 
 _IDS_PER_DELETE = 1000
 """An id takes up to 19 digits in the filter that a delete is sent as."""
@@ -25,7 +25,8 @@ _FIXED_BYTES = 32
 def insert_rows(session: Session, version: OpenVersion, rows: GalleryRows) -> None:
     """Writes photos into the partitions of their clusters; those that are already there are replaced.
 
-    By upsert, never by insert, which on a server makes a second row of an id. An upsert replaces within its partition
+    By upsert on a server, where an insert makes a second row of an id; by insert on Milvus Lite, where that replaces
+    too, and an upsert looks for each row's forerunner in every segment. Either replaces within its partition
     alone: a photo that went to another cluster would stay in the old one too, on Milvus Lite and on a server.
 
     Where it fails, some of the rows are there; writing all of them again is right.
@@ -34,6 +35,7 @@ def insert_rows(session: Session, version: OpenVersion, rows: GalleryRows) -> No
         InvalidValue: The rows do not fit the version.
     """
     ids = require_rows(version.info, rows)
+    write = "insert" if session.is_lite else "upsert"
     names = np.array([version.layout.names[cluster] for cluster in rows.cluster_ids.tolist()])
     for partition in version.layout.partitions if len(rows) else ():
         members = np.flatnonzero(names == partition).tolist()
@@ -49,7 +51,7 @@ def insert_rows(session: Session, version: OpenVersion, rows: GalleryRows) -> No
                 for row in batch
             ]
             with session.writing:
-                session.call("upsert", version.photos, records, partition_name=partition)
+                session.call(write, version.photos, records, partition_name=partition, long=True)
 
 
 def delete_rows(session: Session, version: OpenVersion, ids: IntArray) -> None:
@@ -87,6 +89,23 @@ def _scan(session: Session, version: OpenVersion, batch_size: int) -> Iterator[G
         for records in read_pages(session, version.photos, fields, page, partition):
             for start in range(0, len(records), batch_size):
                 yield _read(records[start : start + batch_size], names)
+
+
+def audit_rows(session: Session, version: OpenVersion, *, vectors: bool = True) -> Iterator[StoredRows]:
+    """All rows of a version, from every partition that the collection has, with no value looked at."""
+    fields = ["id", "uri", "cluster_id", *(["vector"] if vectors else [])]
+    page = page_rows((4 * version.info.dim if vectors else 0) + _URI_BYTES + _FIXED_BYTES, READ_BYTES)
+    for partition in session.call("list_partitions", version.photos):
+        held = [cluster for cluster, name in enumerate(version.layout.names) if name == partition]
+        for records in read_pages(session, version.photos, fields, page, str(partition)):
+            clusters = np.array([record["cluster_id"] for record in records], dtype=np.int64)
+            yield StoredRows(
+                ids=np.array([record["id"] for record in records], dtype=np.int64),
+                uris=tuple(decode_uri(record["uri"]) for record in records),
+                cluster_ids=clusters,
+                misplaced=~np.isin(clusters, held),
+                vectors=np.array([record["vector"] if vectors else () for record in records], dtype=np.float32),
+            )
 
 
 def _metadata_record(info: VersionInfo, rows: GalleryRows, row: int) -> dict[str, Scalar | None]:

@@ -16,6 +16,7 @@ from sbka_milvus.store.faults import is_not_loaded, quieten, store_faults
 from sbka_milvus.store.refusals import closed_store
 
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+_NO_PINGS = 2**31 - 1
 LONG_TIMEOUT_S = 600.0
 """For loading: a server was seen to take 77 s to load 256 partitions. A store that is gone is noticed long before."""
 
@@ -79,6 +80,9 @@ class MilvusSession:
         if self._directory is not None or urlsplit(uri).hostname in _THIS_MACHINE:
             # A proxy of the environment does not lead back here.
             options["grpc_options"] = {"grpc.enable_http_proxy": 0}
+        if self._directory is not None:
+            # Its server takes pymilvus's ping every 10 s for an attack, and breaks off whatever takes half a minute.
+            options["grpc_options"] |= {"grpc.keepalive_time_ms": _NO_PINGS}
         try:
             with store_faults(self.place):
                 # Dedicated: a shared connection would outlive the store, and with it the address of a closed engine.
@@ -118,7 +122,8 @@ class MilvusSession:
         client = self._client
         if client is None:
             raise closed_store()
-        timeout = max(self._timeout_s, LONG_TIMEOUT_S) if long else self._timeout_s
+        # An embedded engine cannot be out of reach, and one that compacts was seen to hold an insert up for 30 s.
+        timeout = max(self._timeout_s, LONG_TIMEOUT_S) if long or self.is_lite else self._timeout_s
         with store_faults(self.place):
             try:
                 return getattr(client, method)(*args, timeout=timeout, **kwargs)

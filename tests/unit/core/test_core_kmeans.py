@@ -46,3 +46,14 @@ def test_vectors_must_be_a_matrix_and_starts_positive():
         fit_centroids(np.ones(3), 1)
     with pytest.raises(InvalidValue, match="at least one start"):
         fit_centroids(np.eye(3), 1, n_restarts=0)
+
+
+def test_large_sets_are_clustered_by_a_sample_and_always_the_same():
+    """Above 100,000 vectors; five groups of very different sizes are found all the same."""
+    rng = np.random.default_rng(0)
+    centres = normalise(rng.normal(size=(5, 6)))
+    of = rng.choice(5, size=100_500, p=[0.6, 0.3, 0.07, 0.02, 0.01])
+    points = normalise(centres[of] + 0.02 * rng.normal(size=(len(of), 6)))
+    one, again = (fit_centroids(points, 5, seed=3) for _ in range(2))
+    np.testing.assert_array_equal(one, again)
+    assert (points @ one.T).max(axis=1).min() > 0.7

@@ -90,3 +90,13 @@ def test_the_package_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_new_engine_is_not_taken_for_one_that_had_its_port(tmp_path):
+    """pymilvus keeps the fields of collections by address; a port may come again, with other fields behind it."""
+    from pymilvus.client.cache import GlobalCache
+
+    GlobalCache.schema.set("127.0.0.1:1", "default", "cats__v1", {"fields": []})
+    session = MilvusSession(str(tmp_path / "lite"), "", "", 10.0)
+    session.close()
+    assert GlobalCache.schema.get("127.0.0.1:1", "default", "cats__v1") is None
