@@ -69,6 +69,7 @@ def main() -> None:
 def measure(folder: Path, rows: int, seed: int) -> dict[str, Any]:
     """All steps, one after the other."""
     path, gallery = folder / "vectors.parquet", folder / "gallery"
+    load = round(os.getloadavg()[0], 1)  # of whatever else the machine does
     say(f"Drawing {rows} vectors")
     draw(path, rows, seed)
     make_model(folder / "model")
@@ -91,7 +92,7 @@ def measure(folder: Path, rows: int, seed: int) -> dict[str, Any]:
     index = report["index"]
     return {
         "rows": rows,
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "load_before": load},
         "import": {
             "seconds": round(took_in.seconds, 1),
             "rows_per_s": round(rows / took_in.seconds, 1),

@@ -307,6 +307,20 @@ def test_who_asks_an_ingest_to_stop_keeps_what_is_done(asked: signal.Signals, de
     assert report["index"]["photos"] == 55 * 6
 
 
+def test_a_run_with_nothing_new_loads_no_network(demo: Path, tmp_path: Path) -> None:
+    photos = sorted(path for path in (demo / "world" / "photos").rglob("*") if path.is_file())[:3]
+    program = (
+        "import sys; from pathlib import Path; from sbka_milvus.factory import ingest_into; "
+        "from sbka_milvus.settings import Settings; from sbka_milvus.progress import SilentProgress; "
+        "report = ingest_into(sys.argv[3:], Path(sys.argv[1]), Settings(), SilentProgress(), model=Path(sys.argv[2])); "
+        "print(report.embed.embedded, 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, tmp_path / "gallery", demo / "models" / "sbka", *photos]
+    for said in ("3 True", "0 False"):
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+        assert ran.stdout.strip() == said
+
+
 def test_a_manifest_is_taken_in_and_searches_are_filtered_by_it(sbka: Sbka, demo: Path, tmp_path: Path) -> None:
     folder = demo / "world" / "photos"
     photos = sorted(path for path in folder.rglob("*") if path.is_file())[:12]
