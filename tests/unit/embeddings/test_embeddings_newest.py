@@ -18,9 +18,7 @@ from sbka_milvus.errors import GalleryError
 from sbka_milvus.pipelines.care.expected import ExpectedCollector, marks_of
 
 NAMES = st.sampled_from("abcdef")
-SHARDS = st.lists(
-    st.tuples(st.sets(NAMES, max_size=3), st.lists(NAMES, max_size=6)).filter(lambda shard: any(shard)), max_size=5
-)
+SHARDS = st.lists(st.tuples(st.sets(NAMES, max_size=3), st.lists(NAMES, max_size=6)).filter(any), max_size=5)
 """What each takes out, and what it holds."""
 
 
