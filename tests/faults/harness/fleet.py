@@ -123,7 +123,7 @@ class Fleet:
     def stopped(self) -> list[psutil.Process]:
         """The workers' processes that were stopped and may go on."""
         children = [self.child(name) for name in WORKERS]
-        return [child for child in children if child is not None and child.status() == psutil.STATUS_STOPPED]
+        return [child for child in children if child is not None and _is_stopped(child)]
 
     def said(self, words: str) -> int:
         """How often these words are in the workers' logs."""
@@ -243,4 +243,11 @@ def _alive(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
+        return False
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
         return False
