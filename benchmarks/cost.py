@@ -3,9 +3,9 @@
     python benchmarks/cost.py --pairs LADDER/sketchy_ext_25-one_way-0=LADDER/sketchy_ext_25-student-0
 
 writes benchmarks/results/cost.json. Each pair is a teacher's folder and its student's: what benchmarks/ladder_train.py
-and benchmarks/student_train.py wrote. Times of encoding are measured on this machine, teacher and student by turns, so
-that what else it does falls on both; what counts is the median of their ratios. K and the weights of the rankings come
-from the gallery's photos alone.
+(or benchmarks/committee.py: a committee costs what its members cost together) and benchmarks/student_train.py wrote.
+Times of encoding are measured on this machine, teacher and student by turns, so that what else it does falls on both;
+what counts is the median of their ratios. K and the weights of the rankings come from the gallery's photos alone.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from recipes import NOTE, ROOT
 from torch.utils.flop_counter import FlopCounterMode
 
 from sbka_milvus.encoders.bundle import WEIGHTS_FILE, ModelBundle, load_bundle
+from sbka_milvus.encoders.committee import teaching_bundles
 from sbka_milvus.encoders.encoder import BundleEncoder
 from sbka_milvus.encoders.precision import FP32
 from sbka_milvus.errors import SbkaError
@@ -75,10 +76,10 @@ def pair(text: str) -> tuple[Path, Path]:
 def compare(teacher: Path, student: Path, rounds: int) -> dict[str, Any]:
     """One pair: what each costs and finds, and the student's over the teacher's."""
     print(f"measuring {teacher.name} and {student.name}", file=sys.stderr, flush=True)
-    bundles = [load_bundle(folder / "model") for folder in (teacher, student)]
+    both = [[load_bundle(one) for one in teaching_bundles(folder / "model")] for folder in (teacher, student)]
     of_teacher, of_student = (
-        costs(folder, bundle) | {"mAP@all": found(folder / "vectors.npz")}
-        for folder, bundle in zip((teacher, student), bundles, strict=True)
+        costs(folder, bundles) | {"mAP@all": found(folder / "vectors.npz")}
+        for folder, bundles in zip((teacher, student), both, strict=True)
     )
     ratios = {key: of_student[key] / of_teacher[key] for key in ("parameters", "multiplications", "bytes")}
     return {
@@ -86,31 +87,34 @@ def compare(teacher: Path, student: Path, rounds: int) -> dict[str, Any]:
         "teacher": of_teacher,
         "student": of_student,
         "student over teacher": ratios,
-        "encoding": {str(batch): by_turns(bundles, batch, rounds) for batch in BATCHES},
+        "encoding": {str(batch): by_turns(both, batch, rounds) for batch in BATCHES},
         "kept": {row: of_student["mAP@all"][row] / of_teacher["mAP@all"][row] for row in of_teacher["mAP@all"]},
     }
 
 
-def costs(folder: Path, bundle: ModelBundle) -> dict[str, Any]:
-    """Sizes, work for a picture, and what its training took."""
+def costs(folder: Path, bundles: list[ModelBundle]) -> dict[str, Any]:
+    """Sizes, work for a picture, and what its training took; of all members of a committee together."""
     run = json.loads((folder / "run.json").read_text())
-    net, size = bundle.backbone.eval(), bundle.backbone.preprocessing.size
+    nets = [bundle.backbone.eval() for bundle in bundles]
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        net(torch.zeros(1, 3, size, size))
+        for net in nets:
+            net(torch.zeros(1, 3, *(net.preprocessing.size,) * 2))
+    first = bundles[0]
     return {
         "name": folder.name,
         "split": run["split"],
         "seed": run["seed"],
         "arm": run["arm"],
-        "fingerprint": bundle.fingerprint,
-        "backbone": bundle.manifest.backbone,
-        "options": bundle.manifest.options,
-        "input_size": size,
-        "dim": bundle.dim,
-        "parameters": sum(one.numel() for one in net.parameters()),
+        "networks": len(nets),
+        "fingerprint": " ".join(bundle.fingerprint for bundle in bundles),
+        "backbone": first.manifest.backbone,
+        "options": first.manifest.options,
+        "input_size": nets[0].preprocessing.size,
+        "dim": sum(bundle.dim for bundle in bundles),
+        "parameters": sum(one.numel() for net in nets for one in net.parameters()),
         # A multiplication and an addition count as two.
         "multiplications": counter.get_total_flops() // 2,
-        "bytes": (folder / "model" / WEIGHTS_FILE).stat().st_size,
+        "bytes": sum((one / WEIGHTS_FILE).stat().st_size for one in teaching_bundles(folder / "model")),
         "training": {key: run[key] for key in ("seconds", "processor_seconds", "threads", "best_epoch") if key in run},
     }
 
@@ -124,18 +128,23 @@ def found(path: Path) -> dict[str, float]:
     return {row: part.judge(every[row])[0]["mAP@all"] for row in (PLAIN, MANY, LINEAR)}
 
 
-def by_turns(bundles: list[ModelBundle], batch: int, rounds: int) -> dict[str, Any]:
+def by_turns(both: list[list[ModelBundle]], batch: int, rounds: int) -> dict[str, Any]:
     """Seconds a picture of teacher and student, and the ratio, medians over the rounds."""
-    encoders = [BundleEncoder(bundle, device="cpu", batch_size=batch, precision=FP32) for bundle in bundles]
+    encoders = [
+        [BundleEncoder(bundle, device="cpu", batch_size=batch, precision=FP32) for bundle in bundles]
+        for bundles in both
+    ]
     noise = torch.Generator().manual_seed(0)
     pictures = [
-        torch.randint(256, (batch, 3, *(one.input_size,) * 2), dtype=torch.uint8, generator=noise) for one in encoders
+        torch.randint(256, (batch, 3, *(one[0].input_size,) * 2), dtype=torch.uint8, generator=noise)
+        for one in encoders
     ]
     times: list[list[float]] = [[], []]
     for number in range(rounds + 1):
-        for encoder, pixels, kept in zip(encoders, pictures, times, strict=True):
+        for members, pixels, kept in zip(encoders, pictures, times, strict=True):
             start = time.perf_counter()
-            encoder.encode_pixels(pixels)
+            for encoder in members:
+                encoder.encode_pixels(pixels)
             # The first round is there to warm up.
             if number:
                 kept.append((time.perf_counter() - start) / batch)

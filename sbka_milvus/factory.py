@@ -38,8 +38,14 @@ def open_encoder(bundle: Path, settings: Settings) -> BundleEncoder:
     """
     from sbka_milvus.encoders.bundle import load_bundle
     from sbka_milvus.encoders.encoder import BundleEncoder
+    from sbka_milvus.encoders.precision import BY_NAME
 
-    return BundleEncoder(load_bundle(bundle), device=settings.device, batch_size=settings.ingest.batch_size)
+    return BundleEncoder(
+        load_bundle(bundle),
+        device=settings.device,
+        batch_size=settings.ingest.batch_size,
+        precision=BY_NAME[settings.precision],
+    )
 
 
 def make_model_statistics(
@@ -164,6 +170,7 @@ def ingest_into(
         SbkaError: Any of those of :func:`~sbka_milvus.pipelines.ingest.ingest_photos`, or of the model.
     """
     from sbka_milvus.pipelines.ingest import ingest_photos
+    from sbka_milvus.pipelines.preflight import require_encoding
     from sbka_milvus.pipelines.versions import follow_served
 
     source_photos(sources)  # a mistyped source is refused before anything is loaded or made
@@ -173,6 +180,7 @@ def ingest_into(
         gallery = follow_served(gallery, store)
         with progress.stage("Loading the model"):
             encoder = open_encoder(gallery.model_folder, settings)
+            require_encoding(encoder)
         return ingest_photos(
             sources,
             gallery,

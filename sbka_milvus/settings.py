@@ -112,6 +112,10 @@ class Settings(BaseSettings):
     )
 
     device: str = Field(default="auto", description="Where networks run: auto, cpu, cuda, cuda:0.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto",
+        description="Number format of networks: auto (the fastest, measured after some hundred pictures), fp32, bf16.",
+    )
     backbone: str = Field(
         default="open_clip:ViT-B-32/laion2b_s34b_b79k", description="Encoder of galleries made without a model."
     )

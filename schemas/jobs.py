@@ -40,8 +40,8 @@ class TrainJob(Wire):
 
     Attributes:
         sketches: none, where the options have them made from the photos.
-        teacher: folder of a model trained before that teaches (there ``teacher_bundle``); the backbone of a teacher
-            that is built is told by the four entries after it.
+        teacher: folder of a model trained before that teaches, or of several (there ``teacher_bundle``); the backbone
+            of a teacher that is built is told by the four entries after it.
         feedback: a gallery whose accepted sketches join the training.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Any
 
@@ -28,7 +29,8 @@ from sbka_milvus.cli import (
 )
 
 EXIT_ERROR = 1
-EXIT_INTERRUPTED = 130
+EXIT_SIGNAL = 128
+"""Added to the number of the signal that stopped the program, as shells do: 130 for Ctrl-C, 143 for SIGTERM."""
 
 
 class _Interrupted(Exception):
@@ -49,7 +51,8 @@ app = typer.Typer(
     cls=_Group,
     help="Draw a sketch, find the photos: zero-shot sketch-to-photo search for Milvus.",
     epilog="Exit codes: 0 done, 1 an error that names its remedy, 2 wrong usage, "
-    "3 done but files were quarantined (with --strict), 4 no good match (with --fail-on-no-match), 130 interrupted.",
+    "3 done but files were quarantined (with --strict), 4 no good match (with --fail-on-no-match), 130 interrupted, "
+    "143 ended by SIGTERM.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -105,13 +108,15 @@ def main() -> None:
             raise
         err.print(f"[bold red]Error:[/bold red] {_escape(printable(error))}", highlight=False)
         sys.exit(EXIT_ERROR)
-    except (KeyboardInterrupt, _Interrupted):
+    except (KeyboardInterrupt, _Interrupted) as stop:
+        asked = stop.__cause__ or stop
+        done, number = getattr(asked, "done", ""), getattr(asked, "number", signal.SIGINT)
         err.print(
-            "\nStopped; nothing is half-written. To go on, run the same command again: `sbka ingest` and `sbka train` "
-            "keep what is done.",
+            f"\nStopped{f': {done}' if done else ''}; nothing is half-written. To go on, run the same command again: "
+            "`sbka ingest` and `sbka train` keep what is done.",
             highlight=False,
         )
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(EXIT_SIGNAL + number)
     except BrokenPipeError:
         # The reader of a pipe, such as head, went away: nothing is wrong.
         sys.stderr.close()

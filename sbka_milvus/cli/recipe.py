@@ -78,7 +78,10 @@ PromptCount = Annotated[int, _recipe("Number of prompts, where these train.", mi
 
 Teacher = Annotated[
     Path | None,
-    _teacher("Folder of a model that teaches by its features alone; needs --embedding-weight or --relation-weight."),
+    _teacher(
+        "Folder of a model that teaches by its features alone, or of several models that do so together; needs "
+        "--embedding-weight or --relation-weight."
+    ),
 ]
 TeacherBackbone = Annotated[str, _teacher("The teacher's own backbone; by default a copy of the student's.")]
 TeacherWeights = Annotated[Path | None, _teacher("Local weights of the teacher's backbone, or a folder of a model.")]

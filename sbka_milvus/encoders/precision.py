@@ -46,6 +46,9 @@ FP32 = Precision()
 BF16 = Precision(torch.bfloat16, channels_last=True)
 FP16 = Precision(torch.float16, channels_last=True)
 
+BY_NAME = {"auto": None, "fp32": FP32, "bf16": BF16}
+"""What the setting may say; none: it is measured."""
+
 
 def resolve_device(name: str) -> torch.device:
     """The torch device of a setting; ``auto`` is CUDA where there is one.

@@ -16,10 +16,12 @@ from sbka_milvus.errors import EncoderMismatch
 from sbka_milvus.images import PhotoFile, absolute_sources, belongs_to, source_photos, still_there
 from sbka_milvus.pipelines.encode_files import EmbedOptions, ShardBuffer, encode_files
 from sbka_milvus.pipelines.metadata import Sorting, renew_metadata
+from sbka_milvus.pipelines.preflight import require_room
 from sbka_milvus.pipelines.prune import Missing, PruneOptions, find_missing, prune, require_pruning
 from sbka_milvus.pipelines.reuse import find_reuse
 from sbka_milvus.progress import Advance, Progress
 from sbka_milvus.protocols import Encoder
+from sbka_milvus.stopping import Stop, between_steps
 
 _LOOKED_AT_ONCE = 65_536
 """Files: so many vectors are held in memory, and so often the shards are looked through."""
@@ -66,6 +68,8 @@ def embed_photos(
 ) -> EmbedReport:
     """Embeds the photos of ``sources`` that the gallery does not hold yet. Safe to stop and run again at any time.
 
+    Ctrl-C and SIGTERM finish the batch in hand, which is then kept: see :mod:`~sbka_milvus.stopping`.
+
     Args:
         sources: see :func:`~sbka_milvus.images.sources.find.source_photos`.
         gallery: what takes them in.
@@ -75,11 +79,12 @@ def embed_photos(
         pruning: how photos of these sources that are there no more are taken out; none: they stay.
 
     Raises:
+        Stopped: It was asked to stop; says how much is done.
         EncoderMismatch: The encoder is not the gallery's.
         ImageError: A source does not exist, matches nothing or cannot be read.
         PruneRefused: More than half of a source would be taken out, and there is no consent.
         GalleryError: A shard or the list of quarantined files is damaged.
-        OutputError: The disk is full or the folder cannot be written.
+        OutputError: The disk is full, too small for what is to come, or the folder cannot be written.
     """
     start = time.perf_counter()
     require_own_encoder(gallery, encoder)
@@ -100,9 +105,11 @@ def embed_photos(
         going = require_pruning(missing, read_known(gallery.shard_folder), consent=pruning.consent)
     writer = ShardBuffer(gallery, options.shard_size)
     if fresh:
-        with progress.stage("Embedding photos", len(fresh), "photos") as advance:
+        require_room(gallery, len(fresh), encoder.dim)
+        with progress.stage("Embedding photos", len(fresh), "photos") as advance, between_steps() as stop:
+            steps = _Steps(len(fresh), advance, stop)
             try:
-                encode_files(fresh, encoder, options, writer.add, problems, advance)
+                encode_files(fresh, encoder, options, writer.add, problems, steps)
             finally:
                 # Also after Ctrl-C or a full disk: what was encoded need not be encoded again.
                 writer.flush()
@@ -145,6 +152,18 @@ def _take_over(
             left += reuse.left
             advance(len(block))
     return counts, left
+
+
+class _Steps:
+    """Tells how many files are done, and stops between two batches where that was asked for."""
+
+    def __init__(self, total: int, advance: Advance, stop: Stop) -> None:
+        self._total, self._advance, self._stop, self._done = total, advance, stop, 0
+
+    def __call__(self, steps: int = 1, note: str = "") -> None:
+        self._advance(steps, note)
+        self._done += steps
+        self._stop.check(lambda: f"{self._done:,} of {self._total:,} new photos are done and kept")
 
 
 def require_own_encoder(gallery: Gallery, encoder: Encoder) -> None:

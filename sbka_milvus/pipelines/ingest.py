@@ -10,6 +10,7 @@ from sbka_milvus.embeddings import Gallery
 from sbka_milvus.pipelines.embed import EmbedReport, embed_photos
 from sbka_milvus.pipelines.encode_files import EmbedOptions
 from sbka_milvus.pipelines.index import IndexOptions, IndexReport, build_index, require_current
+from sbka_milvus.pipelines.preflight import require_writable
 from sbka_milvus.pipelines.prune import PruneOptions
 from sbka_milvus.progress import Progress
 from sbka_milvus.protocols import Encoder, GalleryStore
@@ -51,9 +52,12 @@ def ingest_photos(
         ImageError: A source does not exist or matches nothing.
         PruneRefused: More than half of a source would be taken out, and there is no consent.
         GalleryError: The gallery holds no photos, is damaged, or is served with another model by now.
-        OutputError: The disk is full or the folder cannot be written.
+        Stopped: It was asked to stop; what is embedded is kept.
+        OutputError: The disk is full, has no room for what is to come, or the folder cannot be written.
         StoreError: Milvus refused; the version that was served before is still served.
     """
-    require_current(gallery, store)  # a name, store or model that cannot be used shows before hours of embedding
+    # What cannot be used shows before hours of embedding.
+    require_current(gallery, store)
+    require_writable(gallery)
     embedded = embed_photos(sources, gallery, encoder, embed_options, progress, pruning)
     return IngestReport(embedded, build_index(gallery, store, index_options, progress))

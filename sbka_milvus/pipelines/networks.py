@@ -10,8 +10,9 @@ import torch
 
 from sbka_milvus.encoders.additions import ADAPTERS, PROMPTS, add, takes_adapters
 from sbka_milvus.encoders.backbones import Backbone, BuildRequest, BuiltBackbone, build_backbone
-from sbka_milvus.encoders.bundle import fingerprint, load_bundle
+from sbka_milvus.encoders.bundle import fingerprint
 from sbka_milvus.encoders.class_names import read_class_names
+from sbka_milvus.encoders.committee import load_teaching
 from sbka_milvus.encoders.knowledge import KnowledgeHead
 from sbka_milvus.encoders.sbka import SbkaTeacher, Scope
 from sbka_milvus.encoders.trainable import has_adapters
@@ -31,7 +32,8 @@ class NetworksRequest:
         student: the student's backbone.
         options: mode, what trains, and how large what is added is.
         teacher: the teacher's backbone; none: a copy of the student's.
-        teacher_bundle: a model trained before that teaches instead, by its features alone.
+        teacher_bundle: a model trained before that teaches instead, by its features alone, or a folder of several: see
+            :mod:`~sbka_milvus.encoders.committee`.
         knowledge_names: text file of the classes of the knowledge heads; none: those that the backbones come with.
         split: names that it has as unseen are left out of the knowledge heads.
     """
@@ -90,16 +92,15 @@ def build_networks(request: NetworksRequest) -> Networks:
     options = request.options
     require_teaching(request)
     names, notes = _names(request)
-    taught = options.mode != "ce"
+    has_teacher = options.mode != "ce"
     torch.manual_seed(options.seed)
-    with_knowledge = taught and request.teacher_bundle is None
+    with_knowledge = has_teacher and request.teacher_bundle is None
     built = build_backbone(_with_additions(request.student, options), with_knowledge=with_knowledge, names=names)
-    if not taught:
+    if not has_teacher:
         return Networks(built, None, {"backbone": _digest(built.backbone, built.knowledge)}, "", built.notes)
     if request.teacher_bundle is not None:
-        bundle = load_bundle(request.teacher_bundle)
-        built = replace(built, knowledge=None)
-        teacher, taught_by = BuiltBackbone(bundle.backbone, None), f"{bundle.manifest.name} {bundle.fingerprint}"
+        taught, taught_by = load_teaching(request.teacher_bundle)
+        built, teacher = replace(built, knowledge=None), BuiltBackbone(taught, None)
     elif request.teacher is not None:
         teacher = build_backbone(request.teacher, with_knowledge=True, names=names)
         built, more = _agree(built, teacher, request)

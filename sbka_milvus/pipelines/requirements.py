@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sbka_milvus.encoders.bundle import check_target
+from sbka_milvus.encoders.committee import teaching_manifests
 from sbka_milvus.encoders.manifest import read_manifest
 from sbka_milvus.errors import DatasetError, TrainingError
 from sbka_milvus.pipelines.seen import further_sketches, seen_images
@@ -28,7 +29,7 @@ def require_trainable(request: TrainRequest) -> None:
     require_sense(request)
     check_target(request.out)
     if request.teacher_bundle is not None:
-        read_manifest(request.teacher_bundle)
+        teaching_manifests(request.teacher_bundle)
     photos = seen_images(request.photos, request.split)
     sketches = [] if request.sketches is None else seen_images(request.sketches, request.split)
     sketches += further_sketches(request.extra_sketches, photos, request.split)[0]

@@ -59,7 +59,7 @@ class TrainRequest:
         semantics: npz of word vectors of the categories' names; needed where ``options.semantics_weight`` is above 0.
         teacher: the teacher's own backbone, of any kind and size, that knows the same classes; none: a copy of the
             student's.
-        teacher_bundle: a model trained before that teaches by its features alone.
+        teacher_bundle: a model trained before that teaches by its features alone, or a folder of several that do.
         knowledge_names: text file of class names for the knowledge heads, which a text tower must read.
         tensorboard: folder for TensorBoard's files; none: there are none.
         device: ``auto``, ``cpu``, ``cuda``.

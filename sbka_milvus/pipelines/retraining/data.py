@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sbka_milvus.encoders.manifest import read_manifest
+from sbka_milvus.encoders.committee import teaching_manifests
 from sbka_milvus.errors import DatasetError
 from sbka_milvus.feedback import FeedbackPair
 from sbka_milvus.images import LabelledImage, Split, list_images
@@ -44,7 +44,7 @@ def data_fingerprint(policy: RetrainingPolicy, pairs: Iterable[FeedbackPair]) ->
         "feedback": _said(pairs),
     }
     if policy.teacher is not None:
-        state["teacher"] = read_manifest(policy.teacher).fingerprint
+        state["teacher"] = " ".join(one.fingerprint for one in teaching_manifests(policy.teacher))
     return hashlib.blake2b(json.dumps(state).encode(), digest_size=16).hexdigest()
 
 

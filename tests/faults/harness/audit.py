@@ -13,6 +13,7 @@ from sbka_milvus.embeddings.index_record import read_index_record
 from sbka_milvus.embeddings.shards import list_shards, read_embeddings, read_records
 from sbka_milvus.embeddings.versions import read_version_record
 from sbka_milvus.encoders.bundle import load_bundle
+from sbka_milvus.images.source import content_hash
 from sbka_milvus.pipelines.matching import read_matching
 from sbka_milvus.rankers import ServedMatching
 from sbka_milvus.store import MilvusGalleryStore
@@ -60,6 +61,13 @@ def audit_gallery(root: Path, photos: Path, bad: set[Path], uri: str, ledger: Le
     assert known is not None and (known.token, known.version) == (served.token, served.version)
     assert record.photos == known.photos == count == len(found)
     assert len(versions) <= 3, "versions pile up"
+    hashes = {
+        name: known
+        for part in read_records(gallery.shard_folder, gallery.fingerprint)
+        for name, known in zip(part.uris, part.content_hashes, strict=True)
+    }
+    stale = [name for name in found if hashes[name] != content_hash(Path(name).read_bytes())]
+    assert not stale, f"embedded from other pixels than the file has: {stale}"
     embeddings = read_embeddings(gallery.shard_folder, gallery.fingerprint)
     assert embeddings is not None and set(embeddings.uris) == found.keys()
     matching = read_matching(gallery, served)

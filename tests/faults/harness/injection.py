@@ -16,9 +16,9 @@ class Fault:
 
     Attributes:
         point: where it happens, as ``<step>.<function>.before`` or ``.after``.
-        kind: kill (-9, the process that works), worker (it and its parent), orphan (its parent alone), always (kill,
-            as often as the point is reached), stop (until the test lets it go on), hold (while the test does
-            something).
+        kind: kill (-9, the process that works), int (Ctrl-C), term (SIGTERM), worker (it and its parent), orphan (its
+            parent alone), always (kill, as often as the point is reached), stop (until the test lets it go on), hold
+            (while the test does something).
         at: at which pass of the point, from the moment at which it is armed.
         name: what it is called in the list.
     """

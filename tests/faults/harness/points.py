@@ -55,13 +55,29 @@ _NAMED = {
 }
 
 
-def install(folder: Path) -> None:
+Where = Callable[[tuple[Any, ...]], tuple[str, str]]
+"""The job and the step in hand, from a function's arguments."""
+
+
+class _Installed:
+    folder: Path
+    where: Where
+
+
+def install(folder: Path, where: Where | None = None) -> None:
     """Puts points around the functions of modules that are imported from now on.
 
     Args:
         folder: where points are armed: ``<job>/armed/``.
+        where: says which job and step is in hand; by default that of a worker.
     """
-    sys.meta_path.insert(0, _Finder(folder))
+    _Installed.folder, _Installed.where = folder, staticmethod(where or _where)  # type: ignore[assignment]
+    sys.meta_path.insert(0, _Finder())
+
+
+def around(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """A function with a point before and one after it, of a module that was imported before."""
+    return _wrap(function, functools.partial(_constant, name))
 
 
 def reach(folder: Path, job: str, point: str) -> None:
@@ -70,6 +86,9 @@ def reach(folder: Path, job: str, point: str) -> None:
     if not (place / "armed").is_dir():
         return
     passed = _count(place / "passes" / point)
+    if passed == 1:
+        with (place / "trail").open("a") as trail:
+            trail.write(f"{point}\n")
     for armed in sorted((place / "armed").glob(f"{point}~*.json")):
         fault = json.loads(armed.read_bytes())
         if passed < fault["at"]:
@@ -90,6 +109,8 @@ def _act(kind: str, released: Path) -> None:
         os.kill(os.getppid(), signal.SIGKILL)
     if kind in ("worker", "kill", "always"):
         os.kill(os.getpid(), signal.SIGKILL)
+    elif kind in ("int", "term"):
+        os.kill(os.getpid(), signal.SIGINT if kind == "int" else signal.SIGTERM)
     elif kind == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
     elif kind == "hold":
@@ -112,14 +133,14 @@ def _count(path: Path) -> int:
         os.close(handle)
 
 
-def _wrap(function: Callable[..., Any], name: Callable[..., str], folder: Path) -> Callable[..., Any]:
+def _wrap(function: Callable[..., Any], name: Callable[..., str]) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        job, step = _where(args)
+        job, step = _Installed.where(args)
         point = f"{step}.{name(*args, **kwargs)}"
-        reach(folder, job, f"{point}.before")
+        reach(_Installed.folder, job, f"{point}.before")
         result = function(*args, **kwargs)
-        reach(folder, job, f"{point}.after")
+        reach(_Installed.folder, job, f"{point}.after")
         return result
 
     return wrapped
@@ -140,9 +161,6 @@ def _where(args: tuple[Any, ...]) -> tuple[str, str]:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
@@ -152,17 +170,16 @@ class _Finder(importlib.abc.MetaPathFinder):
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, functions, self._folder)
+            spec.loader = _Loader(spec.loader, functions)
         return spec
 
 
 class _Loader(importlib.abc.Loader):
     """Loads a module as it is, then puts the points in: before anybody can have taken a function from it."""
 
-    def __init__(self, inner: Any, functions: dict[str, Callable[..., str]], folder: Path) -> None:
+    def __init__(self, inner: Any, functions: dict[str, Callable[..., str]]) -> None:
         self._inner = inner
         self._functions = functions
-        self._folder = folder
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._inner.create_module(spec)
@@ -172,7 +189,7 @@ class _Loader(importlib.abc.Loader):
         for path, name in self._functions.items():
             *owners, last = path.split(".")
             owner: Any = functools.reduce(getattr, owners, module)
-            setattr(owner, last, _wrap(getattr(owner, last), name, self._folder))
+            setattr(owner, last, _wrap(getattr(owner, last), name))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)

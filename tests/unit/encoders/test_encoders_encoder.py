@@ -15,6 +15,8 @@ from sbka_milvus.encoders.bundle import BundleNotes, ModelBundle, save_bundle
 from sbka_milvus.encoders.encoder import MEASURE_FROM, BundleEncoder
 from sbka_milvus.encoders.precision import BF16, FP32, MIN_COSINE, Precision, choose_precision, resolve_device
 from sbka_milvus.errors import InvalidValue, SettingsError
+from sbka_milvus.factory import open_encoder
+from sbka_milvus.settings import Settings
 from sbka_milvus.types import FloatArray
 
 CPU = torch.device("cpu")
@@ -189,6 +191,20 @@ def test_a_given_precision_is_used_as_it_is(by_hand: ByHand, pictures: Pictures,
     called = watch(backbone)
     encoder.encode_photos(pictures(MEASURE_FROM))
     assert called == [True]
+
+
+@pytest.mark.parametrize(("name", "autocast"), [("fp32", False), ("bf16", True)])
+def test_the_setting_says_in_which_precision_it_serves(
+    name: str, autocast: bool, by_hand: ByHand, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = by_hand()
+    bundle = served(backbone, tmp_path)
+    monkeypatch.setattr("sbka_milvus.encoders.bundle.load_bundle", lambda folder: bundle)
+    settings = Settings.model_validate({"precision": name, "ingest": {"batch_size": MEASURE_FROM}})
+    encoder = open_encoder(bundle.path, settings)
+    called = watch(backbone)
+    encoder.encode_photos(pictures(MEASURE_FROM))
+    assert called == [autocast], "nothing is measured"
 
 
 def watch(backbone: Backbone) -> list[bool]:

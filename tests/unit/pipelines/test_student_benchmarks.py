@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +120,68 @@ def test_the_pair_is_compared(data: Path, teacher: Path, student: Path, tmp_path
     for times in one["encoding"].values():
         assert times["ratio_quartiles"][0] <= times["ratio"] <= times["ratio_quartiles"][1]
     assert "a quarter of the size" in found.stdout
+
+
+@pytest.fixture(scope="module")
+def committee(data: Path, teacher: Path) -> Path:
+    """Of the teacher and a second one, whose vectors miss a category and come in another order."""
+    second = teacher.with_name("sketchy_ext_25-one_way-1")
+    shutil.copytree(teacher, second)
+    with np.load(teacher / "vectors.npz") as kept:
+        arrays = dict(kept)
+    for part in ("seen_s", "seen_p"):
+        rows = np.flatnonzero(arrays[f"{part}c"] != SEEN[0])[::-1]
+        arrays |= {name: arrays[name][rows] for name in (part, f"{part}c", f"{part}n")}
+    np.savez(second / "vectors.npz", **arrays)
+    for folder in (teacher, second):
+        told = json.loads((folder / "run.json").read_text()) | {"seconds": 2.0, "processor_seconds": 3.0}
+        (folder / "run.json").write_text(json.dumps(told))
+    out = teacher.with_name("sketchy_ext_25-committee")
+    found = run("committee", data, "--members", teacher, second, "--out", out)
+    assert found.returncode == 0, found.stderr
+    return out
+
+
+def test_a_committee_ranks_by_the_mean_of_its_members(teacher: Path, committee: Path) -> None:
+    assert json.loads((committee / "run.json").read_text())["processor_seconds"] == 6.0
+    with np.load(teacher / "vectors.npz") as one, np.load(committee / "vectors.npz") as both:
+        assert list(both["unseen_sn"]) == list(one["unseen_sn"])
+        scores = both["unseen_s"] @ both["unseen_p"].T
+        np.testing.assert_allclose(scores, one["unseen_s"] @ one["unseen_p"].T, atol=1e-5)
+        assert set(both["seen_sc"]) == set(SEEN) - {SEEN[0]}
+        rows = np.flatnonzero(one["seen_sc"] != SEEN[0])
+        np.testing.assert_allclose(
+            both["seen_s"] @ both["seen_s"].T, one["seen_s"][rows] @ one["seen_s"][rows].T, atol=1e-5
+        )
+
+
+def test_a_member_learns_from_its_committee(data: Path, teacher: Path, committee: Path, tmp_path: Path) -> None:
+    out = committee.with_name("sketchy_ext_25-taught-0")
+    found = run(
+        "student_train", data, "--teacher", committee, "--member", teacher, "--out", out, "--epochs", "1",
+        "--frozen-stages", "0", "--sketches-per-batch", "4", "--photos-per-batch", "4",
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    told = json.loads((out / "run.json").read_text())
+    assert (told["arm"], told["seed"], told["teacher"]) == ("taught", 0, committee.name)
+    training = json.loads((out / "model" / "manifest.json").read_text())["training"]
+    assert training["teacher"].count("teacher ") == 2
+    assert {"category", "relation", "alignment"} == set(training["history"]["epochs"][0]["losses"])
+    found = run("cost", data, "--pairs", f"{committee}={out}", "--rounds", "1", "--out", tmp_path / "cost.json")
+    assert found.returncode == 0, found.stderr
+    (one,) = json.loads((tmp_path / "cost.json").read_text())["pairs"]
+    assert (one["teacher"]["networks"], one["student"]["networks"]) == (2, 1)
+    assert one["student over teacher"] == {"parameters": 0.5, "multiplications": 0.5, "bytes": 0.5}
+
+
+def test_members_of_two_splits_are_refused(data: Path, teacher: Path, tmp_path: Path) -> None:
+    shutil.copytree(teacher, tmp_path / "other")
+    told = json.loads((teacher / "run.json").read_text()) | {"split": "sketchy_ext_21"}
+    (tmp_path / "other" / "run.json").write_text(json.dumps(told))
+    found = run("committee", data, "--members", teacher, tmp_path / "other", "--out", tmp_path / "out")
+    assert found.returncode == 1
+    assert "are of 2 splits" in found.stderr
+    assert "two members at least" in run("committee", data, "--members", teacher, "--out", tmp_path / "out").stderr
 
 
 def test_a_folder_that_is_no_training_is_named(data: Path, teacher: Path, tmp_path: Path) -> None:
