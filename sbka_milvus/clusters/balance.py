@@ -22,8 +22,10 @@ def reseed_empty(vectors: FloatArray, centroids: FloatArray, assignments: IntArr
         shape (K, D), float32, unit rows; ``centroids`` itself where there is nothing to move, or nowhere to move it to.
     """
     empty = np.setdiff1d(np.arange(len(centroids)), assignments)
+    if len(empty) == 0:
+        return centroids
     apart = 1.0 - np.einsum("nd,nd->n", vectors, centroids[assignments])
-    if len(empty) == 0 or apart.max() <= _APART:
+    if apart.max() <= _APART:
         return centroids
     moved = centroids.copy()
     for cluster in empty:

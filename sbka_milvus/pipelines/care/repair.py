@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sbka_milvus.embeddings import Gallery
 from sbka_milvus.embeddings.rewriting import keep_rows, set_aside
-from sbka_milvus.embeddings.versions import read_version_record
+from sbka_milvus.embeddings.versions import VersionRecord, read_version_record
 from sbka_milvus.pipelines.care.check_shards import ShardSurvey
 from sbka_milvus.pipelines.care.findings import Finding
 from sbka_milvus.pipelines.index import IndexOptions, build_version, held_options
@@ -57,7 +57,7 @@ def repair(
         return [*done, "No usable photo is left, so no version was built: ingest again."] if done else done
     record = read_version_record(gallery.version_folder, served.token) if served else None
     # Clusters are made anew: photos must not join what may be damaged.
-    info = build_version(gallery, store, replace(held_options(options, record), anew=True), progress)
+    info = build_version(gallery, store, _as_before(options, record), progress)
     serve_version(gallery, store, info, options.keep_versions, place=options.place)
     done.append(f"Version {info.version} was built from the shards and is served.")
     if (
@@ -81,3 +81,10 @@ def _set_aside(gallery: Gallery, shards: ShardSurvey) -> list[str]:
     for path in shards.damaged:
         done.append(f"The shard {path.name} was moved to {set_aside(gallery.root, path)}.")
     return done
+
+
+def _as_before(options: IndexOptions, record: VersionRecord | None) -> IndexOptions:
+    """With the clusters that were asked for, made anew."""
+    held = held_options(options, record)
+    known = dict(record.options) if record else {}
+    return replace(held, n_clusters=held.n_clusters or int(known.get("n_clusters", 0)), anew=True)
