@@ -196,7 +196,6 @@ def _show(report: object, gallery: Path) -> None:
             f"... and {len(embed.quarantined) - shown} more: sbka quarantine list {printable(gallery)}",
             highlight=False,
         )
-    rate = embed.photos_per_s
     more = (
         ("moved", embed.moved),
         ("copied", embed.copied),
@@ -205,14 +204,14 @@ def _show(report: object, gallery: Path) -> None:
         ("pruned", embed.pruned),
     )
     out.print(
-        f"{embed.found} photos found: {embed.embedded} embedded ({rate:.0f} a second), {embed.unchanged} unchanged, "
+        f"{embed.found} photos found: {embed.embedded} embedded, {embed.unchanged} unchanged, "
         f"{len(embed.quarantined)} quarantined{''.join(f', {count} {what}' for what, count in more if count)}.",
         highlight=False,
     )
     if embed.embedded:
         most = report.bottleneck
         out.print(
-            f"Bottleneck: {most.stage} ({most.share:.0%} of the time); {rate:.3g} photos/s; "
+            f"Bottleneck: {most.stage} ({most.share:.0%} of the time); {embed.photos_per_s:.3g} photos/s; "
             f"peak memory {embed.peak_memory_mib / 1024:.1f} GiB.",
             highlight=False,
         )
