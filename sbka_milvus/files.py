@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import IO
 from uuid import uuid4
 
 from sbka_milvus.errors import OutputError
+
+_DRAFT = re.compile(r"\.[0-9a-f]{32}\.tmp")
 
 
 @contextmanager
@@ -43,6 +46,11 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
     finally:
         with suppress(OSError):
             draft.unlink()
+
+
+def is_draft(path: Path) -> bool:
+    """Whether a file is one that a killed process was about to put in the place of another."""
+    return _DRAFT.fullmatch(path.name) is not None
 
 
 def _sync_folder(folder: Path) -> None:

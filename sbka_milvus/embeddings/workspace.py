@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sbka_milvus.errors import EncoderMismatch, GalleryError, OutputError
-from sbka_milvus.files import replacing
+from sbka_milvus.files import is_draft, replacing
 
 _MANIFEST = "gallery.json"
 _FORMAT_VERSION = 2
@@ -155,7 +155,8 @@ def _is_taken(root: Path) -> bool:
     try:
         if Gallery.exists(root):
             return True
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        # A process that was killed while it made the gallery leaves a draft of its first file.
+        if root.exists() and (not root.is_dir() or not all(is_draft(path) for path in root.iterdir())):
             raise GalleryError(f"{root} holds other files and is no gallery.", "Name an empty or new folder.")
     except OSError as error:
         raise GalleryError(

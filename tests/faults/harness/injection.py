@@ -82,6 +82,7 @@ class Injector:
         self._seen: set[str] = set()
         self._actions: dict[str, Action] = {}
         self._waiting: dict[str, Fault] = {}
+        self._forgotten: set[str] = set()
         for name in ("armed", "fired", "passes", "released"):
             (self._root / name).mkdir(parents=True, exist_ok=True)
 
@@ -99,6 +100,13 @@ class Injector:
             draft.write_text(json.dumps(content))
             draft.rename(self._root / "armed" / name)
         assert not left, "an action without a fault"
+
+    def forget(self) -> None:
+        """What has not happened by now need not happen any more."""
+        for path in (self._root / "armed").iterdir():
+            path.unlink()
+        self.look()
+        self._forgotten = set(self._waiting) - self._seen
 
     def passed(self, point: str) -> int:
         """How often a point was passed by now."""
@@ -124,5 +132,7 @@ class Injector:
     def due(self) -> list[str]:
         """The faults that have not happened."""
         return [
-            str(fault) for name, fault in self._waiting.items() if name not in self._seen and fault.kind != "always"
+            str(fault)
+            for name, fault in self._waiting.items()
+            if name not in self._seen | self._forgotten and fault.kind != "always"
         ]

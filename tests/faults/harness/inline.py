@@ -33,7 +33,6 @@ class Program:
         self.log = root / "log.txt"
         self.runs = 0
         self._passes = root / "faults" / _JOB / "passes"
-        self._armed = root / "faults" / _JOB / "armed"
         self._process = process
         self._answer()
 
@@ -64,8 +63,7 @@ class Program:
 
     def disarm(self) -> None:
         """Forgets the faults that have not happened."""
-        for path in self._armed.iterdir():
-            path.unlink()
+        self.injector.forget()
 
     def passes(self) -> dict[str, int]:
         """How often each point was passed in all runs, in the order in which they were first."""

@@ -46,6 +46,10 @@ class TestCreate:
             Gallery.create_or_open(tmp_path / "g", "model-2")
         assert Gallery.open(tmp_path / "g").fingerprint == "model-1"
 
+    def test_a_run_that_was_killed_while_it_made_the_gallery_bars_nobody(self, tmp_path):
+        (tmp_path / f".{'0a' * 16}.tmp").write_bytes(b"")
+        assert Gallery.create_or_open(tmp_path, "model-1", "cats").name == "cats"
+
     def test_a_folder_of_other_files_is_left_alone(self, tmp_path):
         (tmp_path / "thesis.txt").write_text("years of work")
         with pytest.raises(GalleryError, match=f"{tmp_path} holds other files"):
