@@ -165,7 +165,7 @@ def test_a_full_disk_is_told_of_and_costs_nothing(world: World, tmp_path: Path, 
 def test_photos_that_vanish_and_come_back_are_taken_in_once(world: World) -> None:
     world.begin()
     away = world.photos.with_name("away")
-    fault = Fault("ingest.read-001.before", "hold", name="source unmounted")
+    fault = Fault("ingest.read-001.before", "hold", at=4, name="source unmounted")
     assert world.suffer(fault, lambda: world.photos.rename(away) and None) == 0, world.program.said()
     assert "does not exist" in world.program.said()
     assert world.ingest() == 1, "a source that is not there is no empty source"
