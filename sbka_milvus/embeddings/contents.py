@@ -23,7 +23,7 @@ from sbka_milvus.types import IntArray
 
 
 def read_hashes(folder: Path) -> dict[str, str]:
-    """The content hash of every photo, by URI.
+    """The content hash of every photo of whose file something is known, by URI: not of vectors made elsewhere.
 
     Raises:
         GalleryError: A shard is damaged.
@@ -33,7 +33,7 @@ def read_hashes(folder: Path) -> dict[str, str]:
         for uri in removed:
             found.pop(uri, None)
         found.update(zip(uris, hashes, strict=True))
-    return found
+    return {uri: digest for uri, digest in found.items() if digest}
 
 
 def read_stamps(folder: Path, *, without: Collection[str] = ()) -> IntArray:

@@ -100,7 +100,9 @@ def find_duplicates(gallery: Gallery, threshold: float | None, progress: Progres
         records = _newest(gallery)
     first: dict[str, int] = {}
     # A photo's lead: the first of those that are equal to it.
-    leads = np.array([first.setdefault(digest, row) for row, digest in enumerate(records.content_hashes)])
+    # Of vectors made elsewhere no content is known: each is taken for another one.
+    contents = [digest or f"row {row}" for row, digest in enumerate(records.content_hashes)]
+    leads = np.array([first.setdefault(digest, row) for row, digest in enumerate(contents)])
     distinct = np.unique(leads)
     labels = np.searchsorted(distinct, leads)
     if threshold is not None:
@@ -187,5 +189,5 @@ def _group(records: PhotoRecords, rows: Sequence[int] | IntArray) -> DuplicateGr
         )
         for row, cosine in zip(ordered, cosines, strict=True)
     )
-    equal = len({photo.content_hash for photo in photos}) == 1
+    equal = len({photo.content_hash for photo in photos}) == 1 and photos[0].content_hash != ""
     return DuplicateGroup("exact" if equal else "near", photos)

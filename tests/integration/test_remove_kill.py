@@ -31,7 +31,7 @@ from sbka_milvus.store import MilvusGalleryStore
 from sbka_milvus.types import normalise
 
 OPTIONS = IndexOptions(n_clusters=2, keep_versions=1)
-EMBED = EmbedOptions(batch_size=4, decode_size=16, decode_threads=1)
+EMBED = EmbedOptions(batch_size=4, decode_size=16, decode_processes=1)
 steps, kill_at, trail = 0, None, []
 
 

@@ -12,6 +12,7 @@ from sbka_milvus.embeddings.removal import remove_photos
 from sbka_milvus.embeddings.shards import write_shard
 from sbka_milvus.errors import GalleryError, InvalidValue
 from sbka_milvus.pipelines import duplicates
+from sbka_milvus.pipelines.copies import find_copies
 from sbka_milvus.pipelines.duplicates import connected, find_duplicates
 from sbka_milvus.progress import SilentProgress
 from sbka_milvus.types import normalise
@@ -46,6 +47,12 @@ class TestGroups:
         assert (report.photos, report.distinct, report.spare, report.threshold) == (5, 4, 2, 0.95)
         assert report.groups[1].photos[1].cosine == pytest.approx(np.cos(np.deg2rad(10)))
         assert found(gallery, None)[0] == [("exact", ["/a", "/b"])]
+
+    def test_photos_of_unknown_content_are_no_copies(self, gallery):
+        keep(gallery, ["/a", "/b", "/c"], ["", "", ""], at(0, 0, 90))
+        assert found(gallery, None)[0] == []
+        assert found(gallery)[0] == [("near", ["/a", "/b"])]
+        assert find_copies(gallery, ["/a", "/b", "/c"]).spare == 0
 
     def test_near_ones_hang_together_through_others(self, gallery):
         keep(gallery, ["/a", "/b", "/c", "/d"], "1234", at(0, 10, 20, 60))
