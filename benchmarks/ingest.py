@@ -15,7 +15,7 @@ Ways take turns within a round; the median of the rounds' ratios counts. The cos
 `sbka ingest` and of the loop, which computes in fp32 from pictures decoded at full size.
 
 **again**: a second run over an unchanged collection of many small files, over the first run, with a tiny network; and
-over what the first run takes with MobileNetV2, which is not run but computed from the photos a second measured above.
+over what the first run takes with MobileNetV2, which is not run but computed from the photos a second of part whole.
 
 **memory**: peak memory of the command and its children, at two sizes of a collection, with the tiny network.
 """
@@ -46,6 +46,7 @@ from recipes import ROOT, data_folder
 from sbka_milvus.embeddings import Gallery
 from sbka_milvus.embeddings.shards import read_embeddings
 from sbka_milvus.encoders.backbones import BuildRequest
+from sbka_milvus.encoders.precision import cpu_computes_bf16
 from sbka_milvus.encoders.spec import BackboneSpec
 from sbka_milvus.factory import open_encoder
 from sbka_milvus.images import load_photo
@@ -66,20 +67,19 @@ def main() -> None:
     if not photos:
         sys.exit(f"There are no photos in {arguments.data}: set SBKA_REAL_DATA or pass --data.")
     report: dict[str, Any] = {
-        "command": "python benchmarks/ingest.py " + " ".join(sys.argv[1:]),
         "machine": {
             "cores": os.cpu_count(),
             "torch": torch.__version__,
-            "bf16 in hardware": bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()),
+            "bf16 in hardware": cpu_computes_bf16(),
         },
     }
     if arguments.out.exists():
         report = json.loads(arguments.out.read_text()) | report
     with tempfile.TemporaryDirectory(prefix="sbka-bench-", dir=arguments.work) as temporary:
-        bench = Bench(Path(temporary), photos, arguments)
+        bench = Bench(Path(temporary), photos, arguments, report.get("whole", {}).get("median", {}).get("photos_per_s"))
         for part in arguments.parts:
             print(f"{part} ...", file=sys.stderr, flush=True)
-            report[part] = getattr(bench, part)()
+            report[part] = {"command": "python benchmarks/ingest.py " + " ".join(sys.argv[1:])} | getattr(bench, part)()
             print(json.dumps({part: report[part]}, indent=1), flush=True)
             arguments.out.parent.mkdir(parents=True, exist_ok=True)
             arguments.out.write_text(json.dumps(report, indent=1) + "\n")
@@ -106,10 +106,10 @@ def parse() -> argparse.Namespace:
 class Bench:
     """The parts, each over collections and galleries of its own."""
 
-    def __init__(self, folder: Path, photos: list[Path], arguments: argparse.Namespace) -> None:
+    def __init__(self, folder: Path, photos: list[Path], arguments: argparse.Namespace, rate: float | None) -> None:
         self.folder, self.photos, self.arguments = folder, photos, arguments
         self._galleries = itertools.count()
-        self._rate: float | None = None
+        self._rate = rate
 
     def whole(self) -> dict[str, Any]:
         """Against the ideal."""

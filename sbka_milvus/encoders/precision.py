@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,11 +77,18 @@ def training_precision(device: torch.device) -> Precision:
 
     It is read off the processor and not timed, so that one seed trains one model however busy the machine is.
     """
-    has_bf16 = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_computes_bf16()
+    has_bf16 = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_computes_bf16()
     return BF16 if has_bf16 else Precision(channels_last=True)
 
 
-def _cpu_computes_bf16() -> bool:
+def cpu_computes_bf16() -> bool:
+    """Whether the processor has instructions for bf16.
+
+    oneDNN calls it supported on every x86 processor with AVX-512, also where it computes in fp32 and converts, which is
+    slower than fp32 alone.
+    """
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 

@@ -44,7 +44,7 @@ def test_a_second_run_embeds_nothing(data: Path, tmp_path: Path) -> None:
     assert again["embedded in the second run"] == 0
     assert [one["embed"]["embedded"] for one in again["runs"]] == [FILES, 0]
     assert again["first over second"] == pytest.approx(again["first s"] / again["second s"])
-    assert "ingest.py" in report["command"]
+    assert "ingest.py" in again["command"]
 
 
 def test_pictures_that_are_not_there_are_named(tmp_path: Path) -> None:

@@ -13,7 +13,15 @@ from PIL import Image
 from sbka_milvus.encoders.backbones import Backbone, BuiltBackbone
 from sbka_milvus.encoders.bundle import BundleNotes, ModelBundle, save_bundle
 from sbka_milvus.encoders.encoder import MEASURE_FROM, BundleEncoder
-from sbka_milvus.encoders.precision import BF16, FP32, MIN_COSINE, Precision, choose_precision, resolve_device
+from sbka_milvus.encoders.precision import (
+    BF16,
+    FP32,
+    MIN_COSINE,
+    Precision,
+    choose_precision,
+    resolve_device,
+    training_precision,
+)
 from sbka_milvus.errors import InvalidValue, SettingsError
 from sbka_milvus.factory import open_encoder
 from sbka_milvus.settings import Settings
@@ -211,3 +219,14 @@ def watch(backbone: Backbone) -> list[bool]:
     called: list[bool] = []
     backbone.register_forward_hook(lambda *_: called.append(torch.is_autocast_enabled("cpu")))
     return called
+
+
+@pytest.mark.parametrize(("bf16", "amx"), [(False, False), (True, False), (False, True)])
+def test_trainings_take_bf16_only_where_the_processor_has_it(
+    bf16: bool, amx: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # oneDNN says yes on every processor with AVX-512, and then computes in fp32 and converts.
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    assert (training_precision(CPU) == BF16) is (bf16 or amx)
