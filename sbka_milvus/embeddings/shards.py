@@ -120,12 +120,17 @@ def require_own(table: Any, path: Path, fingerprint: str) -> None:
     Raises:
         EncoderMismatch: Naming both.
     """
-    found = (table.schema.metadata or {}).get(_FINGERPRINT, b"").decode()
+    found = fingerprint_of(table)
     if found != fingerprint:
         raise EncoderMismatch(
             f"The shard {path} was made with the model {found or 'unknown'}, not {fingerprint}.",
             "Ingest with the gallery's own model, or into a new gallery folder.",
         )
+
+
+def fingerprint_of(table: Any) -> str:
+    """Of the encoder that a shard says made its vectors; empty where it says nothing."""
+    return str((table.schema.metadata or {}).get(_FINGERPRINT, b"").decode(errors="replace"))
 
 
 def read_removals(path: Path) -> list[str]:

@@ -10,10 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sbka_milvus.embeddings.shards import damaged, read_removals, read_table
+from sbka_milvus.embeddings.shards import damaged, fingerprint_of, read_removals, read_table
 from sbka_milvus.types import FloatArray, IntArray
-
-_FINGERPRINT = b"sbka.fingerprint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ def read_unchecked(path: Path) -> UncheckedShard:
         GalleryError: It is damaged: cut short, a page whose checksum is wrong, columns that are missing.
     """
     table, removed = read_table(path)
-    fingerprint = (table.schema.metadata or {}).get(_FINGERPRINT, b"").decode(errors="replace")
+    fingerprint = fingerprint_of(table)
     if not len(table):
         return _empty(path, fingerprint, removed)
     table = table.combine_chunks()
