@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-# Forks before Milvus Lite is opened: loading everything anew for each kill would take most of the time.
+HERE = Path(__file__).parent
 PROGRAM = r"""
-import json, os, shutil, signal, sys, traceback
+import json, sys
 from pathlib import Path
 import numpy as np
+from kill_steps import forked, kill_everywhere
 from sbka_milvus.embeddings import Gallery, PhotoRecords
 from sbka_milvus.embeddings.shards import write_shard
 from sbka_milvus.encoders.manifest import Manifest
@@ -32,27 +33,6 @@ from sbka_milvus.types import normalise
 FIRST, MORE, DIM = 12, 3, 4
 WHAT, FORM = sys.argv[1], sys.argv[3]
 OPTIONS = IndexOptions(n_clusters=2, keep_versions=1, matching=FORM)
-steps = 0
-kill_at = None
-
-
-def step():
-    global steps
-    if steps == kill_at:
-        os.kill(os.getpid(), signal.SIGKILL)
-    steps += 1
-
-
-def hook(owner, name):
-    inner = getattr(owner, name)
-
-    def hooked(*args, **kwargs):
-        step()
-        result = inner(*args, **kwargs)
-        step()
-        return result
-
-    setattr(owner, name, hooked)
 
 
 def add(gallery, start, count):
@@ -116,48 +96,19 @@ def check(root, at_end):
         assert not store.drop_leftovers("cats")
 
 
-def forked(work, *args):
-    child = os.fork()
-    if child == 0:
-        try:
-            work(*args)
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-            code = 1
-        os._exit(code)
-    return os.waitpid(child, 0)[1]
-
-
-def killed(work, root, number):
-    global kill_at
-    kill_at = number
-    for owner, names in (
-        (MilvusGalleryStore, ("create_version", "insert", "promote", "drop_version")),
-        (Path, ("replace", "unlink")),
-    ):
-        for name in names:
-            hook(owner, name)
-    work(root)
-
-
 folder, work = Path(sys.argv[2]), {"join": join, "cluster": cluster}[WHAT]
 assert forked(build, folder / "start") == 0
-number = 0
-while True:
-    root = folder / "run"
-    shutil.rmtree(root, ignore_errors=True)
-    shutil.copytree(folder / "start", root)
-    status = forked(killed, work, root, number)
-    if status == 0:
-        break
-    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, (number, status)
+
+
+def make_good(root, number):
     assert forked(check, root, False) == 0, number
     assert forked(work, root) == 0, number
     assert forked(check, root, True) == 0, number
-    number += 1
+
+
+kills, root = kill_everywhere(folder, work, make_good)
 assert forked(check, root, True) == 0
-print(json.dumps({"kills": number}))
+print(json.dumps({"kills": kills}))
 """
 
 
@@ -166,6 +117,6 @@ print(json.dumps({"kills": number}))
 @pytest.mark.parametrize(("what", "form", "least"), [("join", "linear", 14), ("cluster", "fused", 14)])
 def test_a_kill_at_any_step_leaves_a_gallery_that_serves(tmp_path: Path, what: str, form: str, least: int) -> None:
     command = [sys.executable, "-W", "error::ResourceWarning", "-c", PROGRAM, what, str(tmp_path), form]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=880, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=880, check=False, cwd=HERE)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["kills"] >= least

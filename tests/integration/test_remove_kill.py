@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-# Forks before Milvus Lite is opened: loading everything anew for each kill would take most of the time.
+HERE = Path(__file__).parent
 PROGRAM = r"""
-import json, os, shutil, signal, sys, traceback
+import json, os, shutil, sys, traceback
 from pathlib import Path
 import numpy as np
+from kill_steps import STEPS, hook
 from PIL import Image
 from sbka_milvus.embeddings import Gallery
 from sbka_milvus.embeddings import removal, shards
@@ -32,7 +33,6 @@ from sbka_milvus.types import normalise
 
 OPTIONS = IndexOptions(n_clusters=2, keep_versions=1)
 EMBED = EmbedOptions(batch_size=4, decode_size=16, decode_processes=1)
-steps, kill_at, trail = 0, None, []
 
 
 class Encoder:
@@ -43,26 +43,6 @@ class Encoder:
         return normalise(np.stack(cells).reshape(len(photos), -1) + 1)
 
     encode_sketches = encode_photos
-
-
-def step(what):
-    global steps
-    trail.append(what)
-    if steps == kill_at:
-        os.kill(os.getpid(), signal.SIGKILL)
-    steps += 1
-
-
-def hook(owner, name):
-    inner = getattr(owner, name)
-
-    def hooked(*args, **kwargs):
-        step(f"before {name}")
-        result = inner(*args, **kwargs)
-        step(f"after {name}")
-        return result
-
-    setattr(owner, name, hooked)
 
 
 def ingest(root, pruning=None):
@@ -121,15 +101,13 @@ def in_child(work, *args, kill=None):
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        global kill_at
-        kill_at = kill
+        STEPS.kill_at = kill
         try:
             if kill is not None:
-                for owner, name in ((removing, "remove_photos"), (removal, "write_shard"), (shards.pq, "write_table"),
-                                    (index, "read_embeddings"), (index, "write_copies"),
-                                    (index, "write_version_record"), (index, "_insert"), (index, "serve_version")):
-                    hook(owner, name)
-            content = json.dumps([work(*args), trail])
+                hook(((removing, "remove_photos"), (removal, "write_shard"), (shards.pq, "write_table"),
+                      (index, "read_embeddings"), (index, "write_copies"), (index, "write_version_record"),
+                      (index, "_insert"), (index, "serve_version")))
+            content = json.dumps([work(*args), STEPS.trail])
         except BaseException:
             content = json.dumps(["error", traceback.format_exc()])
         os.write(write, content.encode())
@@ -176,7 +154,7 @@ PAIRS = [[f"{number:02d}.png", f"{number + 1:02d}.png"] for number in range(0, 1
 @pytest.mark.parametrize("work", ["remove", "prune"])
 def test_every_kill_is_made_good(tmp_path: Path, work: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path), work], capture_output=True, text=True, check=False
+        [sys.executable, "-c", PROGRAM, str(tmp_path), work], capture_output=True, text=True, check=False, cwd=HERE
     )
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-# Forks before Milvus Lite is opened: loading everything anew for each kill would take most of the time.
+HERE = Path(__file__).parent
 PROGRAM = r"""
-import json, os, shutil, signal, sys, traceback
+import json, sys
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
+from kill_steps import forked, kill_everywhere
 from sbka_milvus.embeddings import Gallery, PhotoRecords
 from sbka_milvus.embeddings.shards import write_shard
 from sbka_milvus.encoders.manifest import Manifest
@@ -32,29 +33,6 @@ DIMS = {"old": 4, "new": 6}
 # The old model knows no sketches; where the new one does, its versions are lifted.
 FORMS = {"old": "fused", "new": sys.argv[3]}
 OPTIONS = IndexOptions(n_clusters=2, keep_versions=1)
-steps = 0
-kill_at = None
-trail = []
-
-
-def step(what):
-    global steps
-    trail.append(what)
-    if steps == kill_at:
-        os.kill(os.getpid(), signal.SIGKILL)
-    steps += 1
-
-
-def hook(owner, name):
-    inner = getattr(owner, name)
-
-    def hooked(*args, **kwargs):
-        step(f"before {name}")
-        result = inner(*args, **kwargs)
-        step(f"after {name}")
-        return result
-
-    setattr(owner, name, hooked)
 
 
 def options_of(gallery):
@@ -147,46 +125,15 @@ def check_end(root, fingerprints, versions):
         assert not store.drop_leftovers("cats")
 
 
-def forked(work, *args):
-    child = os.fork()
-    if child == 0:
-        try:
-            work(*args)
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-            code = 1
-        os._exit(code)
-    return os.waitpid(child, 0)[1]
-
-
-def killed(work, root, number):
-    global kill_at
-    kill_at = number
-    for owner, names in (
-        (MilvusGalleryStore, ("create_version", "insert", "promote", "drop_version")),
-        (Path, ("replace", "unlink")),
-    ):
-        for name in names:
-            hook(owner, name)
-    work(root)
-
-
 name, folder = sys.argv[1], Path(sys.argv[2])
 work = {"upgrade": upgrade, "rollback": switch_back}[name]
 assert forked(build, folder / "start") == 0
 if name == "rollback":
     OPTIONS = IndexOptions(n_clusters=2, keep_versions=2)
     assert forked(upgrade, folder / "start") == 0
-number = 0
-while True:
-    root = folder / "run"
-    shutil.rmtree(root, ignore_errors=True)
-    shutil.copytree(folder / "start", root)
-    status = forked(killed, work, root, number)
-    if status == 0:
-        break
-    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, (number, status)
+
+
+def make_good(root, number):
     assert forked(check_between, root) == 0, number
     if name == "upgrade":
         assert forked(upgrade, root) == 0, number
@@ -194,9 +141,11 @@ while True:
     else:
         assert forked(go_on, root) == 0, number
         assert forked(check_end, root, {"new", "old"}, 2) == 0, number
-    number += 1
+
+
+kills, root = kill_everywhere(folder, work, make_good)
 assert forked(check_end, root, {"new"} if name == "upgrade" else {"old"}, 1 if name == "upgrade" else 2) == 0
-print(json.dumps({"kills": number}))
+print(json.dumps({"kills": kills}))
 """
 
 
@@ -207,6 +156,6 @@ print(json.dumps({"kills": number}))
 )
 def test_a_kill_at_any_step_loses_nothing(tmp_path: Path, what: str, form: str, least: int) -> None:
     command = [sys.executable, "-W", "error::ResourceWarning", "-c", PROGRAM, what, str(tmp_path), form]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=880, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=880, check=False, cwd=HERE)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["kills"] >= least
