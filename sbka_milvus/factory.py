@@ -115,6 +115,22 @@ def open_store(gallery: Gallery | None, settings: Settings) -> MilvusGalleryStor
 
 
 @contextmanager
+def following(gallery: Gallery, settings: Settings) -> Iterator[tuple[Gallery, MilvusGalleryStore]]:
+    """A gallery with the model of what is served, and its store, which may not know it yet; closed at the end.
+
+    Raises:
+        StoreUnavailable: Milvus cannot be reached, or another process has the embedded one open.
+    """
+    from sbka_milvus.pipelines.versions import follow_served
+
+    store = open_store(gallery, settings)
+    try:
+        yield follow_served(gallery, store), store
+    finally:
+        store.close()
+
+
+@contextmanager
 def open_gallery(
     root: Path, settings: Settings, *, must_serve: bool = True
 ) -> Iterator[tuple[Gallery, MilvusGalleryStore]]:
@@ -175,21 +191,16 @@ def ingest_into(
     from sbka_milvus.encoders.manifest import read_manifest
     from sbka_milvus.encoders.waiting import WaitingEncoder
     from sbka_milvus.pipelines.ingest import IngestOptions, ingest_photos
-    from sbka_milvus.pipelines.versions import follow_served
 
     source_photos(sources)  # a mistyped source is refused before anything is loaded or made
     gallery = prepare_gallery(root, model, name, settings, progress)
-    store = open_store(gallery, settings)
-    try:
-        gallery = follow_served(gallery, store)
+    with following(gallery, settings) as (gallery, store):
         folder = gallery.model_folder
         encoder = WaitingEncoder(read_manifest(folder), lambda: _load_checked(folder, settings, progress))
         options = IngestOptions(
             embed_options(encoder.input_size, settings), index_options(settings), pruning, before_first=encoder.load
         )
         return ingest_photos(sources, gallery, encoder, store, options, progress)
-    finally:
-        store.close()
 
 
 def _load_checked(model: Path, settings: Settings, progress: Progress) -> BundleEncoder:
@@ -215,14 +226,11 @@ def retry_quarantine(root: Path, settings: Settings, progress: Progress, *, reas
         SbkaError: Any of those of :func:`~sbka_milvus.pipelines.quarantine.retry_quarantined`, or of the model.
     """
     from sbka_milvus.pipelines.quarantine import RetryReport, has_quarantined, retry_quarantined
-    from sbka_milvus.pipelines.versions import follow_served
 
     gallery = Gallery.open(root)
     if not has_quarantined(gallery, reason):
         return RetryReport()
-    store = open_store(gallery, settings)
-    try:
-        gallery = follow_served(gallery, store)
+    with following(gallery, settings) as (gallery, store):
         with progress.stage("Loading the model"):
             encoder = open_encoder(gallery.model_folder, settings)
         return retry_quarantined(
@@ -234,8 +242,6 @@ def retry_quarantine(root: Path, settings: Settings, progress: Progress, *, reas
             progress,
             reason,
         )
-    finally:
-        store.close()
 
 
 def recluster_gallery(
@@ -263,16 +269,10 @@ def recluster_gallery(
         SbkaError: Any of those of :func:`~sbka_milvus.pipelines.recluster.recluster`.
     """
     from sbka_milvus.pipelines.recluster import recluster
-    from sbka_milvus.pipelines.versions import follow_served
 
-    gallery = require_photos(root)
-    store = open_store(gallery, settings)
-    try:
-        gallery = follow_served(gallery, store)
+    with following(require_photos(root), settings) as (gallery, store):
         options = index_options(settings, n_clusters=n_clusters, matching=matching, seed=seed)
         return recluster(gallery, store, options, progress, trial=trial)
-    finally:
-        store.close()
 
 
 def gallery_clusters(root: Path, settings: Settings) -> ClusterView:

@@ -145,6 +145,13 @@ class Settings(BaseSettings):
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
 
 
+def with_index_options(settings: Settings, n_clusters: int, matching: str | None) -> Settings:
+    """The settings with what a command line said of clusters and matching; 0 and none: nothing was said."""
+    changed: dict[str, object] = {"n_clusters": n_clusters} if n_clusters else {}
+    changed |= {"matching": matching} if matching else {}
+    return settings.model_copy(update={"ingest": settings.ingest.model_copy(update=changed)})
+
+
 @cache
 def load_settings() -> Settings:
     """The settings of this process, read once.

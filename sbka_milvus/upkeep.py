@@ -15,7 +15,7 @@ from sbka_milvus.embeddings.vector_files import open_vector_file
 from sbka_milvus.embeddings.versions import VersionRecord
 from sbka_milvus.embeddings.workspace import gallery_name
 from sbka_milvus.errors import GalleryError, StoreError
-from sbka_milvus.factory import open_encoder, open_store, prepare_gallery
+from sbka_milvus.factory import following, index_options, open_encoder, open_store, prepare_gallery
 from sbka_milvus.pipelines.index import IndexOptions, IndexReport, build_index, is_built_from, require_current
 from sbka_milvus.pipelines.index_form import MatchingForm
 from sbka_milvus.pipelines.versions import follow_served
@@ -24,6 +24,7 @@ from sbka_milvus.progress import Progress
 from sbka_milvus.settings import Settings
 
 if TYPE_CHECKING:
+    from sbka_milvus.encoders.encoder import BundleEncoder
     from sbka_milvus.pipelines.care.attach import AttachOptions, AttachReport
     from sbka_milvus.pipelines.care.export import ExportOptions, ExportReport
     from sbka_milvus.pipelines.care.imports import ImportOptions, ImportReport
@@ -31,12 +32,6 @@ if TYPE_CHECKING:
     from sbka_milvus.pipelines.care.verify import VerifyOptions, VerifyReport
     from sbka_milvus.store import MilvusGalleryStore
     from sbka_milvus.store.foreign import ForeignRows
-
-
-def index_options(settings: Settings) -> IndexOptions:
-    """How the settings want galleries indexed."""
-    ingest = settings.ingest
-    return IndexOptions(ingest.n_clusters, ingest.keep_versions, place=milvus_place(settings), matching=ingest.matching)
 
 
 def gallery_status(root: Path, settings: Settings) -> GalleryStatus:
@@ -127,19 +122,12 @@ def import_into(
             f"{root} is no gallery yet, and a new one needs the model that made the vectors.", "Name it with --model."
         )
     gallery = prepare_gallery(root, model, name, settings, progress)
-    store = open_store(gallery, settings)
-    try:
-        gallery = follow_served(gallery, store)
+    with following(gallery, settings) as (gallery, store):
         require_current(gallery, store)
-        encoder = None
-        if options.check:
-            with progress.stage("Loading the model"):
-                encoder = open_encoder(gallery.model_folder, settings)
+        encoder = _encoder_for(options.check, gallery, settings, progress)
         dim = read_manifest(gallery.model_folder).dim
         report = import_vectors(paths, gallery, dim, encoder, options, progress)
         return report, build_index(gallery, store, index_options(settings), progress)
-    finally:
-        store.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,14 +199,9 @@ def attach_to(
             require_dim(wanted.name, fields.vector, fields.dim, read_manifest(model).dim)
         gallery = prepare_gallery(root, model, name, settings, progress)
         require_dim(wanted.name, fields.vector, fields.dim, read_manifest(gallery.model_folder).dim)
-        store = open_store(gallery, settings)
-        try:
-            gallery = follow_served(gallery, store)
+        with following(gallery, settings) as (gallery, store):
             require_current(gallery, store)
-            encoder = None
-            if options.check:
-                with progress.stage("Loading the model"):
-                    encoder = open_encoder(gallery.model_folder, settings)
+            encoder = _encoder_for(options.check, gallery, settings, progress)
             where = without_password(place)
             record = AttachedRecord(wanted.name, where, fields.key, fields.vector, fields.uri, wanted.where)
 
@@ -227,15 +210,14 @@ def attach_to(
 
             report = attach_rows(read, record, gallery, encoder, options, progress)
             return report, build_index(gallery, store, index_options(settings), progress)
-        finally:
-            store.close()
 
 
-def with_index_options(settings: Settings, n_clusters: int, matching: str | None) -> Settings:
-    """The settings with what a command line said of clusters and matching; 0 and none: nothing was said."""
-    changed: dict[str, object] = {"n_clusters": n_clusters} if n_clusters else {}
-    changed |= {"matching": matching} if matching else {}
-    return settings.model_copy(update={"ingest": settings.ingest.model_copy(update=changed)})
+def _encoder_for(check: int, gallery: Gallery, settings: Settings, progress: Progress) -> BundleEncoder | None:
+    """The gallery's encoder, where photos are to be checked by it."""
+    if not check:
+        return None
+    with progress.stage("Loading the model"):
+        return open_encoder(gallery.model_folder, settings)
 
 
 def _is_built(gallery: Gallery, record: VersionRecord) -> bool:
@@ -256,14 +238,9 @@ def gallery_and_store(root: Path, settings: Settings) -> Iterator[tuple[Gallery,
         GalleryError: The folder is no gallery.
         StoreUnavailable: Milvus cannot be reached, or another process has the embedded one open.
     """
-    gallery = Gallery.open(root)
-    store = open_store(gallery, settings)
-    try:
-        gallery = follow_served(gallery, store)
+    with following(Gallery.open(root), settings) as (gallery, store):
         remember_place(gallery, settings)
         yield gallery, store
-    finally:
-        store.close()
 
 
 @contextmanager

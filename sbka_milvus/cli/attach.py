@@ -52,8 +52,8 @@ def attach(
 
     from sbka_milvus.cli.console import ConsoleProgress, out, print_json, printable
     from sbka_milvus.pipelines.care.attach import AttachOptions
-    from sbka_milvus.settings import load_settings
-    from sbka_milvus.upkeep import Collection, attach_to, with_index_options
+    from sbka_milvus.settings import load_settings, with_index_options
+    from sbka_milvus.upkeep import Collection, attach_to
 
     settings = with_index_options(load_settings(), clusters, None if matching is None else matching.value)
     wanted = Collection(collection, place, vector_field, id_field, uri_field, where)

@@ -54,8 +54,8 @@ def import_(
     from sbka_milvus.cli.console import ConsoleProgress, out, print_json, printable
     from sbka_milvus.embeddings.vector_files import ColumnNames
     from sbka_milvus.pipelines.care.imports import ImportOptions
-    from sbka_milvus.settings import load_settings
-    from sbka_milvus.upkeep import import_into, with_index_options
+    from sbka_milvus.settings import load_settings, with_index_options
+    from sbka_milvus.upkeep import import_into
 
     settings = with_index_options(load_settings(), clusters, None if matching is None else matching.value)
     options = ImportOptions(ColumnNames(uri_column, vector_column), root, check, settings.ingest.shard_size)

@@ -83,7 +83,7 @@ def ingest(
     from sbka_milvus.errors import SettingsError
     from sbka_milvus.factory import ingest_into
     from sbka_milvus.pipelines.prune import PruneOptions
-    from sbka_milvus.settings import load_settings
+    from sbka_milvus.settings import load_settings, with_index_options
 
     if watch and (background or strict):
         raise SettingsError(
@@ -91,11 +91,8 @@ def ingest(
             "Leave one of them out.",
         )
 
-    settings = load_settings()
     form = None if matching is None else matching.value
-    changed: dict[str, object] = {"n_clusters": clusters} if clusters else {}
-    changed |= {"matching": form} if form else {}
-    settings = settings.model_copy(update={"ingest": settings.ingest.model_copy(update=changed)})
+    settings = with_index_options(load_settings(), clusters, form)
     if background:
         from sbka_milvus.cli.jobs import announce
         from workers.submit import submit_ingest

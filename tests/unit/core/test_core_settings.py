@@ -138,3 +138,10 @@ def test_every_setting_is_described():
     for group in [Settings, *(type(getattr(Settings(), name)) for name in nested)]:
         for name, field in group.model_fields.items():
             assert field.description or (group is Settings and name in nested), f"{group.__name__}.{name}"
+
+
+def test_every_indexing_has_the_limit_of_drift():
+    from sbka_milvus import factory, upkeep
+
+    settings = Settings.model_validate({"ingest": {"max_drift": 0.5}})
+    assert upkeep.index_options(settings).max_drift == factory.index_options(settings).max_drift == 0.5
