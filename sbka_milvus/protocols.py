@@ -89,6 +89,34 @@ CopiesOf = Callable[[VersionInfo], Copies | None]
 """Finds the equal photos of a version; none where there are none, or nothing is known of them."""
 
 
+class MemberCodes(Protocol):
+    """The photos of a version in short, by which a search sees which clusters it must look into."""
+
+    @property
+    def errors(self) -> FloatArray:
+        """By how much the cosine of a code may differ from the true one, of each cluster; shape (K,), float32."""
+
+    def best(
+        self, query: FloatArray, clusters: IntArray, scores: FloatArray, depth: int
+    ) -> tuple[FloatArray, IntArray]:
+        """The members of some clusters that are most like a query, as their codes have it.
+
+        Args:
+            query: shape (D,), float32, of unit length.
+            clusters: shape (P,), int64.
+            scores: shape (P,), float32: cosine of the query and their centroids.
+            depth: members of each, at least 1.
+
+        Returns:
+            Their cosines, shape (P, depth), float32, best first, -inf where there are no more; and their ids,
+            shape (P, depth), int64, -1 there.
+        """
+
+
+CodesOf = Callable[[VersionInfo], MemberCodes | None]
+"""Finds the codes of a version's photos; none where there are none: searches are then slower and not worse."""
+
+
 class Judge(Protocol):
     """Says how sure search results are."""
 

@@ -347,6 +347,10 @@ class SearchResult(Sequence[Hit]):
         fingerprint: of the model that made the version's vectors.
         confidence: the probability that the gallery holds what the sketch shows, in [0, 1]; none where the model has
             no statistics (see ``sbka model statistics``).
+        exact: whether these are certainly the best hits of the whole gallery: no cluster that was not looked into can
+            hold a better photo.
+        rows: photos of the clusters that were looked into.
+        codes: photos that were looked at by their codes, to choose those clusters.
     """
 
     hits: tuple[Hit, ...]
@@ -355,6 +359,9 @@ class SearchResult(Sequence[Hit]):
     probes: tuple[int, ...] = field(default=())
     fingerprint: str = ""
     confidence: float | None = None
+    exact: bool = False
+    rows: int = 0
+    codes: int = 0
 
     def __len__(self) -> int:
         return len(self.hits)

@@ -101,7 +101,8 @@ def remove_version_record(folder: Path, token: str) -> None:
         OutputError: The folder cannot be written.
     """
     # The record first: without it nobody takes the version for a whole one.
-    for path in (_path(folder, token), matching_file(folder, token), copies_file(folder, token)):
+    beside = (matching_file(folder, token), copies_file(folder, token), codes_file(folder, token))
+    for path in (_path(folder, token), *beside):
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
@@ -111,6 +112,11 @@ def remove_version_record(folder: Path, token: str) -> None:
 def matching_file(folder: Path, token: str) -> Path:
     """Where what a version's vectors were lifted by lies, if they were."""
     return folder / f"{token}.npz"
+
+
+def codes_file(folder: Path, token: str) -> Path:
+    """Where the codes of a version's photos lie (:mod:`sbka_milvus.clusters.codes`)."""
+    return folder / f"{token}.codes"
 
 
 def _is_sound(record: VersionRecord, token: str) -> bool:

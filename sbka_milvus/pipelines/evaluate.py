@@ -74,7 +74,7 @@ def evaluate_gallery(
     searcher = GallerySearcher(store, gallery, matching_of=matching_of)
     searcher.require_encoder(encoder.fingerprint)
     count = searcher.count()
-    everything = SearchOptions(n_probe=None, default_weight=options.cluster_weight)
+    everything = SearchOptions(exact=True, default_weight=options.cluster_weight)
     found: _Found | None = None
     with progress.stage("Searching", len(sketches.vectors), "sketches") as advance:
         for part in query_parts(len(sketches.vectors), count):

@@ -194,7 +194,7 @@ class _Gate:
         """One at a time: a result may hold the whole gallery."""
         finder = matching_finder(self._gallery)
         searcher = GallerySearcher(self._store, info.gallery, version=info, matching_of=finder)
-        options = SearchOptions(n_probe=None, default_weight=self._options.cluster_weight)
+        options = SearchOptions(exact=True, default_weight=self._options.cluster_weight)
         with self._progress.stage(f"Searching version {info.version}", len(sketches.vectors), "sketches") as advance:
             for row in range(len(sketches.vectors)):
                 yield searcher.search(sketches.vectors[row : row + 1], k, options, fingerprint=info.fingerprint)[0]

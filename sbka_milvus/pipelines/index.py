@@ -17,6 +17,7 @@ from sbka_milvus.embeddings import Gallery
 from sbka_milvus.embeddings.shards import list_shards, read_embeddings
 from sbka_milvus.embeddings.versions import VersionRecord, read_version_record, utc_now, write_version_record
 from sbka_milvus.errors import GalleryError, OutputError, StoreError
+from sbka_milvus.pipelines.codes import write_codes
 from sbka_milvus.pipelines.copies import ensure_copies, find_copies, write_copies
 from sbka_milvus.pipelines.fits import write_fit
 from sbka_milvus.pipelines.index_form import FormedGallery, FormOptions, MatchingForm, form_key, form_name
@@ -171,6 +172,7 @@ def build_version(gallery: Gallery, store: GalleryStore, options: IndexOptions, 
                 # Before the record: a version that has one is taken for whole.
                 write_matching(gallery, info, formed.content)
             write_copies(gallery, info, copies)
+            write_codes(gallery, info, formed.embeddings, formed.clustering)
             origin = clustered.origin_in(info, embeddings, wish)
             if origin.how == "fitted":
                 write_fit(gallery, info.token, clustered.reference)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
+import time
 
 from sbka_milvus.errors import CollectionMissing, InvalidValue, MatchingError
-from sbka_milvus.protocols import CopiesOf, GalleryStore, Judge, Matching, MatchingOf
-from sbka_milvus.search.copies import names_of
+from sbka_milvus.protocols import CodesOf, CopiesOf, GalleryStore, Judge, Matching, MatchingOf
+from sbka_milvus.search.hits import result_of
 from sbka_milvus.search.options import SearchOptions
-from sbka_milvus.search.scores import score_clusters, select_probes
-from sbka_milvus.search.served import Served, find_matching, only, require_model
-from sbka_milvus.types import Candidates, FloatArray, Hit, IntArray, SearchResult, VersionInfo, photo_id
+from sbka_milvus.search.probing import Probed, Probing, Request, together
+from sbka_milvus.search.scores import score_clusters
+from sbka_milvus.search.served import Served, find_matching, require_model
+from sbka_milvus.types import Candidates, FloatArray, SearchResult, VersionInfo
 
 DEFAULT_MAX_LIMIT = 16_384
 """The most results of one Milvus search."""
-
-_FIRST_LIMIT = 64
-_GROWTH = 4
 
 
 class GallerySearcher:
@@ -30,6 +28,7 @@ class GallerySearcher:
         matching_of: finds what the vectors of a version were lifted by. Without it versions of the form *linear* are
             refused.
         copies_of: finds which photos of a version are equal: they are shown once. Without it each is a hit of its own.
+        codes_of: finds the photos of a version in short. Without it, clusters are chosen by their centroids and radii.
 
     Raises:
         InvalidValue: ``max_limit`` is below 1.
@@ -44,6 +43,7 @@ class GallerySearcher:
         max_limit: int = DEFAULT_MAX_LIMIT,
         matching_of: MatchingOf | None = None,
         copies_of: CopiesOf | None = None,
+        codes_of: CodesOf | None = None,
     ) -> None:
         if max_limit < 1:
             raise InvalidValue(f"max_limit is {max_limit}; a search must be able to ask for one result.")
@@ -53,6 +53,7 @@ class GallerySearcher:
         self._max_limit = max_limit
         self._matching_of = matching_of
         self._copies_of = copies_of
+        self._codes_of = codes_of
         self._cached: Served | None = None
 
     def require_encoder(self, fingerprint: str) -> None:
@@ -92,10 +93,11 @@ class GallerySearcher:
         fingerprint: str | None = None,
         judge: Judge | None = None,
     ) -> list[SearchResult]:
-        """The k photos with the highest scores among the probed clusters, for each query.
+        """The k photos with the highest scores, for each query.
 
-        The result is exact for the probed clusters. Where the vectors were lifted, the store's own order is that of the
-        scores; else it is asked for more members until no unseen one can enter by its fused score.
+        The result is exact for the clusters that were looked into: the store is asked for more of their members until
+        no unseen one can enter by its fused score. Which clusters those are is told in
+        :mod:`~sbka_milvus.search.probing`; each result says whether it is exact for the whole gallery.
 
         Args:
             queries: shape (Q, D), float32, unit rows.
@@ -127,9 +129,10 @@ class GallerySearcher:
             lifted = served.queries(queries)
             scores = score_clusters(lifted, served.table.centroids)
             try:
+                probed = self._probed(served, lifted, scores, k, options, weight)
                 found = [
-                    self._search_one(served, query, of_clusters, k, options, weight)
-                    for query, of_clusters in zip(lifted, scores, strict=True)
+                    result_of(served, query, of_clusters, one, options, weight, k)
+                    for query, of_clusters, one in zip(lifted, scores, probed, strict=True)
                 ]
                 return found if judge is None else judge(queries, served.table, found, served.matching)
             except CollectionMissing:
@@ -150,7 +153,9 @@ class GallerySearcher:
                 return cached
             try:
                 copies = None if self._copies_of is None else self._copies_of(info)
-                found = Served(info, self._store.clusters(info), find_matching(info, self._matching_of), copies)
+                codes = None if self._codes_of is None else self._codes_of(info)
+                matching = find_matching(info, self._matching_of)
+                found = Served(info, self._store.clusters(info), matching, copies, codes)
             except (CollectionMissing, MatchingError):
                 # It was dropped after it was named.
                 fresh = self._info()
@@ -161,96 +166,38 @@ class GallerySearcher:
                 self._cached = found
                 return found
 
-    def _search_one(
-        self, served: Served, query: FloatArray, scores: FloatArray, k: int, options: SearchOptions, weight: float
-    ) -> SearchResult:
-        probes = select_probes(scores, options.n_probe or len(scores), served.table.sizes)
-        candidates = self._candidates(served, query, scores, probes, k, options, weight)
-        order, fused = served.ranked(candidates, scores, weight)
-        best = only(candidates, order[:k])
-        parts = served.parts(query, best, fused[:k], scores, weight)
-        names = names_of(served.copies, candidates, best, filtered=options.where is not None)
-        hits = tuple(
-            Hit(
-                rank=row + 1,
-                score=float(parts.scores[row]),
-                uri=uri,
-                photo_id=photo_id(uri),
-                cluster_id=int(best.cluster_ids[row]),
-                cluster_score=float(parts.cluster_scores[row]),
-                member_score=float(parts.member_scores[row]),
-                cluster_weight=parts.cluster_weight,
-                level=float(parts.levels[row]),
-                duplicates=duplicates,
-            )
-            for row, (uri, duplicates) in enumerate(names)
-        )
-        info = served.info
-        return SearchResult(hits, info.gallery, info.version, tuple(probes.tolist()), info.fingerprint)
-
-    def _candidates(
-        self,
-        served: Served,
-        query: FloatArray,
-        scores: FloatArray,
-        probes: IntArray,
-        k: int,
-        options: SearchOptions,
-        weight: float,
-    ) -> Candidates:
-        """Members of the probed clusters, enough of them that the k best by fused score are among them.
-
-        Of equal photos one counts: those that were not returned enter no more than any other unseen member does.
-        A member that was not returned scores at most as the last returned one, so its fused score is bounded by that
-        and by its cluster's score; a cluster whose members all came back is out of the question.
-        """
-        available = int(served.table.sizes[probes].sum())
-        if min(k, available) > self._max_limit:
-            return self._cluster_by_cluster(served, query, probes, k, options)
-        limit = max(1, min(available, self._max_limit, max(_FIRST_LIMIT, _GROWTH * k)))
-        while True:
-            found = self._store.search(served.info, query[np.newaxis], probes, limit, where=options.where)[0]
-            if len(found) < limit or limit >= available or _is_certain(found, served, scores, probes, k, weight):
-                return found
-            if limit >= self._max_limit:
-                return self._cluster_by_cluster(served, query, probes, k, options)
-            limit = min(available, self._max_limit, limit * _GROWTH)
-
-    def _cluster_by_cluster(
-        self, served: Served, query: FloatArray, probes: IntArray, k: int, options: SearchOptions
-    ) -> Candidates:
-        """The k best members of each probed cluster: within a cluster the fused order is that of the member scores."""
-        found: list[Candidates] = []
-        for cluster in probes:
-            size = int(served.table.sizes[cluster])
-            if min(k, size) > self._max_limit:
-                raise InvalidValue(
-                    f"k is {k}, and one cluster holds {size} photos: the store returns at most {self._max_limit}.",
-                    f"Ask for at most {self._max_limit} hits, or index the gallery with more clusters.",
+    def _probed(
+        self, served: Served, queries: FloatArray, scores: FloatArray, k: int, options: SearchOptions, weight: float
+    ) -> list[Probed]:
+        """All queries, each looking into the clusters that it needs; requests that agree go together."""
+        deadline = None if options.deadline_ms is None else time.monotonic() + options.deadline_ms / 1000
+        runs = [
+            Probing(
+                served,
+                query,
+                of_clusters,
+                options.offset + k,
+                options,
+                weight,
+                max_limit=self._max_limit,
+                deadline=deadline,
+            ).run()
+            for query, of_clusters in zip(queries, scores, strict=True)
+        ]
+        results: dict[int, Probed] = {}
+        asked: dict[int, Request] = {}
+        answers: dict[int, Candidates | None] = dict.fromkeys(range(len(runs)))
+        while answers:
+            for row, answer in answers.items():
+                try:
+                    asked[row] = next(runs[row]) if answer is None else runs[row].send(answer)
+                except StopIteration as done:
+                    results[row] = done.value
+            answers = {}
+            for rows, request in together(asked):
+                found = self._store.search(
+                    served.info, queries[rows], request.clusters, request.limit, where=options.where
                 )
-            # Of equal photos more are needed than are shown.
-            limit = min(k if served.copies is None else size, self._max_limit)
-            one = cluster.reshape(1)
-            found.extend(self._store.search(served.info, query[np.newaxis], one, limit, where=options.where))
-        return _merged(found)
-
-
-def _merged(parts: list[Candidates]) -> Candidates:
-    ids = np.concatenate([part.ids for part in parts])
-    uris = tuple(uri for part in parts for uri in part.uris)
-    cluster_ids = np.concatenate([part.cluster_ids for part in parts])
-    member_scores = np.concatenate([part.member_scores for part in parts])
-    return only(Candidates(ids, uris, cluster_ids, member_scores), np.lexsort((ids, -member_scores)))
-
-
-def _is_certain(found: Candidates, served: Served, scores: FloatArray, probes: IntArray, k: int, weight: float) -> bool:
-    _, fused = served.ranked(found, scores, weight)
-    if len(fused) < k:
-        return False
-    returned = np.bincount(found.cluster_ids, minlength=len(served.table))
-    unfinished = probes[returned[probes] < served.table.sizes[probes]]
-    if len(unfinished) == 0:
-        return True
-    last = float(found.member_scores[-1])
-    bound = weight * float(scores[unfinished].max()) + (1.0 - weight) * last
-    return bool(fused[k - 1] > bound)
+                answers.update(zip(rows, found, strict=True))
+            asked.clear()
+        return [results[row] for row in range(len(runs))]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from sbka_milvus.errors import EncoderMismatch, InvalidValue, MatchingError
-from sbka_milvus.protocols import Copies, Matching, MatchingOf
+from sbka_milvus.protocols import Copies, Matching, MatchingOf, MemberCodes
 from sbka_milvus.search.copies import first_of_each
 from sbka_milvus.search.fusion import rerank
 from sbka_milvus.search.options import SearchOptions
@@ -37,29 +38,44 @@ class Served:
         table: its clusters, in the space of its vectors.
         matching: what its vectors were lifted by; none where they are the photos' own.
         copies: which of its photos are equal; none where none are, or each is to be shown.
+        codes: its photos in short; none where there are no codes of it.
     """
 
     info: VersionInfo
     table: ClusterTable
     matching: Matching | None = None
     copies: Copies | None = None
+    codes: MemberCodes | None = None
 
-    def ranked(self, found: Candidates, scores: FloatArray, weight: float) -> tuple[IntArray, FloatArray]:
+    def ranked(
+        self, found: Candidates, scores: FloatArray, weight: float, per_cluster: int | None = None
+    ) -> tuple[IntArray, FloatArray]:
         """Candidates by their fused scores, best first, equal photos once.
 
         Args:
             found: n candidates.
             scores: shape (K,), float32: of all clusters.
             weight: of :meth:`fusion_weight`.
+            per_cluster: at most so many of one cluster; none: any number.
 
         Returns:
             Positions among the candidates, shape (m,), int64, and their scores, shape (m,), float32.
         """
         order, fused = rerank(found, scores, weight)
+        if self.copies is not None:
+            kept = first_of_each(self.copies.groups_of(found.ids)[order])
+            order, fused = order[kept], fused[kept]
+        if per_cluster is not None:
+            kept = np.flatnonzero(_occurrences(found.cluster_ids[order]) < per_cluster)
+            order, fused = order[kept], fused[kept]
+        return order, fused
+
+    def first_copies(self, ids: IntArray, scores: FloatArray) -> IntArray:
+        """Positions of the best of equal photos, and of all that have no copies."""
         if self.copies is None:
-            return order, fused
-        kept = first_of_each(self.copies.groups_of(found.ids)[order])
-        return order[kept], fused[kept]
+            return np.arange(len(ids), dtype=np.int64)
+        order = np.lexsort((ids, -scores))
+        return order[first_of_each(self.copies.groups_of(ids)[order])]
 
     def queries(self, vectors: FloatArray) -> FloatArray:
         """Sketches as this version is searched with them.
@@ -131,3 +147,32 @@ def only(found: Candidates, rows: IntArray) -> Candidates:
     return Candidates(
         found.ids[rows], tuple(found.uris[row] for row in rows), found.cluster_ids[rows], found.member_scores[rows]
     )
+
+
+def merged(parts: Sequence[Candidates]) -> Candidates:
+    """Candidates of several searches, best member score first, ties by id."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        none = np.empty(0, dtype=np.int64)
+        return Candidates(none, (), none, np.empty(0, dtype=np.float32))
+    ids = np.concatenate([part.ids for part in parts])
+    uris = tuple(uri for part in parts for uri in part.uris)
+    cluster_ids = np.concatenate([part.cluster_ids for part in parts])
+    member_scores = np.concatenate([part.member_scores for part in parts])
+    return only(Candidates(ids, uris, cluster_ids, member_scores), np.lexsort((ids, -member_scores)))
+
+
+def _occurrences(values: IntArray) -> IntArray:
+    """How often each value came before.
+
+    >>> _occurrences(np.array([5, 3, 5, 5, 3])).tolist()
+    [0, 0, 1, 2, 1]
+    """
+    order = np.argsort(values, kind="stable")
+    sorted_values = values[order]
+    starts = np.flatnonzero(np.concatenate([[True], sorted_values[1:] != sorted_values[:-1]]))
+    lengths = np.diff(np.append(starts, len(values)))
+    result = np.empty(len(values), dtype=np.int64)
+    result[order] = np.arange(len(values)) - np.repeat(starts, lengths)
+    return result

@@ -77,7 +77,7 @@ def check(root, at_end):
         count = store.count(served)
         assert count in ({FIRST + MORE} if at_end or WHAT == "cluster" else {FIRST, FIRST + MORE}), count
         searcher = GallerySearcher(store, "cats", matching_of=matching_finder(gallery))
-        hits = searcher.search(np.eye(DIM, dtype=np.float32)[:1], count, SearchOptions(n_probe=None))[0]
+        hits = searcher.search(np.eye(DIM, dtype=np.float32)[:1], count, SearchOptions(exact=True))[0]
         assert len(hits) == count and len({hit.uri for hit in hits}) == count
         if not at_end:
             return

@@ -90,7 +90,7 @@ def best(gallery: Gallery, store: MilvusGalleryStore) -> Callable[[Path], Hit]:
 
     def search(path: Path) -> Hit:
         query = GridEncoder().encode_photos([load_photo(path)])
-        return searcher.search(query, 3, SearchOptions(n_probe=None, cluster_weight=0.0))[0][0]
+        return searcher.search(query, 3, SearchOptions(exact=True, cluster_weight=0.0))[0][0]
 
     return search
 

@@ -89,7 +89,7 @@ def search(gallery: Gallery, store: MilvusGalleryStore) -> Callable[..., list[Hi
 
     def look(seed: int, k: int = 3, where: str | None = None) -> list[Hit]:
         query = GridEncoder().encode_photos([picture(seed)])
-        return list(searcher.search(query, k, SearchOptions(n_probe=None, cluster_weight=0.0, where=where))[0])
+        return list(searcher.search(query, k, SearchOptions(exact=True, cluster_weight=0.0, where=where))[0])
 
     return look
 

@@ -85,7 +85,7 @@ def look(root):
     with MilvusGalleryStore(str(gallery.milvus_folder)) as store:
         info = store.served("cats")
         searcher = GallerySearcher(store, "cats", copies_of=copies_finder(gallery))
-        (result,) = searcher.search(embeddings.vectors[:1], 50, SearchOptions(None, 0.0))
+        (result,) = searcher.search(embeddings.vectors[:1], 50, SearchOptions(None, 0.0, exact=True))
         shown = [[hit.uri, *hit.duplicates] for hit in result]
         tokens = sorted(one.token for one in store.versions("cats"))
         return {

@@ -207,7 +207,7 @@ def oracle(gallery: Path, settings: Settings) -> dict[tuple[str, str], dict[str,
             searcher = GallerySearcher(store, opened.name, version=info)
             for sketch in sorted((opened.root.parent / "sketches").rglob("*.png")):
                 vector = encoder.encode_sketches([load_sketch(sketch, size=encoder.input_size)])
-                hits = searcher.search(vector, store.count(info), SearchOptions(n_probe=None))[0]
+                hits = searcher.search(vector, store.count(info), SearchOptions(exact=True))[0]
                 found[info.fingerprint, str(sketch)] = {hit.uri: hit.score for hit in hits}
     finally:
         store.close()

@@ -99,7 +99,7 @@ def search(gallery, store, served):
     assert bool(served.matching) is (FORMS[served.fingerprint] == "linear")
     searcher = GallerySearcher(store, "cats", matching_of=matching_finder(gallery))
     query = np.eye(DIMS[served.fingerprint], dtype=np.float32)[:1]
-    hits = searcher.search(query, N, SearchOptions(n_probe=None), fingerprint=served.fingerprint)[0]
+    hits = searcher.search(query, N, SearchOptions(exact=True), fingerprint=served.fingerprint)[0]
     assert len(hits) == N and any(hit.level for hit in hits) is bool(served.matching)
 
 

@@ -30,7 +30,7 @@ from sbka_milvus.types import (
 )
 
 N = len(SERVED_FEATURES)
-EVERYTHING = SearchOptions(n_probe=None)
+EVERYTHING = SearchOptions(exact=True)
 
 
 def confidence(seed: int = 0) -> ServedConfidence:
@@ -97,7 +97,7 @@ def test_more_hits_change_nothing(gallery: Gallery, judge: ConfidenceJudge) -> N
 
 
 def test_scores_are_those_that_it_was_fitted_on_whatever_weight_is_asked_for(gallery: Gallery) -> None:
-    fixed, asked = (gallery.search(k=40, options=SearchOptions(None, weight)) for weight in (0.8, 0.3))
+    fixed, asked = (gallery.search(k=40, options=SearchOptions(None, weight, exact=True)) for weight in (0.8, 0.3))
     judge = ConfidenceJudge({"fused": confidence()}, rows(30, 2))
     one, other = (judge.judge(rows(3, 1), gallery.table, results) for results in (fixed, asked))
     assert [result.confidence for result in one] == pytest.approx([result.confidence for result in other])

@@ -65,7 +65,7 @@ def test_a_search_shows_them_once(ingest, gallery, store, copied, make_encoder):
     ingest()
     searcher = GallerySearcher(store, "cats", copies_of=copies_finder(gallery))
     query = make_encoder().encode_photos([load_photo(copied / "03.png")])
-    (result,) = searcher.search(query, 12, SearchOptions(None, 0.0))
+    (result,) = searcher.search(query, 12, SearchOptions(None, 0.0, exact=True))
     assert len(result) == 10
     assert result[0].uri == str(copied / "03.png")
     assert result[0].duplicates == (str(copied / "a.png"), str(copied / "z.png"))

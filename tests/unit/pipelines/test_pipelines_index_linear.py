@@ -35,7 +35,7 @@ from sbka_milvus.types import FloatArray, GalleryRows, VersionInfo
 N = 60
 LINEAR = IndexOptions(n_clusters=6)
 FUSED = IndexOptions(n_clusters=6, matching="fused")
-EVERYTHING = SearchOptions(n_probe=None)
+EVERYTHING = SearchOptions(exact=True)
 
 
 class FaultyStore(MemoryGalleryStore):

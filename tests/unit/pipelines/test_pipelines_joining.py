@@ -131,7 +131,7 @@ class TestJoining:
         searcher = GallerySearcher(store, "cats")
         found = searcher.search(vectors[:1], 5, SearchOptions(n_probe=1))[0]
         assert emptied not in found.probes and len(found) > 0
-        assert emptied not in searcher.search(vectors[:1], 5, SearchOptions(n_probe=None))[0].probes
+        assert emptied not in searcher.search(vectors[:1], 5, SearchOptions(exact=True))[0].probes
 
         # What comes to lie there again joins it.
         add(gallery, ["/p/back.jpg"], table.centroids[emptied][None])
@@ -159,7 +159,7 @@ class TestJoining:
         assert {uri: after[uri] for uri in before} == before
         # A photo that joined tells the parts of its score like any other.
         searcher = GallerySearcher(store, "cats", matching_of=matching_finder(gallery))
-        hits = searcher.search(pictures.sketches(1), N + 9, SearchOptions(n_probe=None))[0]
+        hits = searcher.search(pictures.sketches(1), N + 9, SearchOptions(exact=True))[0]
         assert len(hits) == N + 9 and all(hit.level != 0 for hit in hits)
 
 
@@ -301,7 +301,7 @@ def test_whatever_comes_and_goes_what_is_served_is_whole_and_exact(tmp_path_fact
 
         query = pictures.sketches(1)
         searcher = GallerySearcher(store, "cats", matching_of=matching_finder(gallery))
-        result = searcher.search(query, len(twin), SearchOptions(n_probe=None, default_weight=0.8))[0]
+        result = searcher.search(query, len(twin), SearchOptions(exact=True, default_weight=0.8))[0]
         rows = next(store.scan(store.served("cats"), batch_size=10_000))
         if linear:
             matching = read_matching(gallery, store.served("cats"))

@@ -94,7 +94,7 @@ def names(result: Any) -> list[tuple[str, ...]]:
 @pytest.mark.parametrize("k", [1, 10, 59, 60, 200])
 def test_k_hits_are_k_distinct_photos(copied: Copied, store: GalleryStore, k: int, weight: float) -> None:
     searcher = GallerySearcher(store, "cats", copies_of=lambda _: copied.groups)
-    results = searcher.search(copied.queries, k, SearchOptions(None, weight))
+    results = searcher.search(copied.queries, k, SearchOptions(None, weight, exact=True))
     for query, result in zip(copied.queries, results, strict=True):
         assert len(result) == min(k, KINDS)
         assert names(result) == copied.expected(query, k, weight)
@@ -105,7 +105,7 @@ def test_k_hits_are_k_distinct_photos(copied: Copied, store: GalleryStore, k: in
 @pytest.mark.parametrize("year", [2000, 2003, 2006])
 def test_a_filter_finds_a_photo_by_what_is_said_of_any_copy(copied: Copied, store: GalleryStore, year: int) -> None:
     searcher = GallerySearcher(store, "cats", copies_of=lambda _: copied.groups)
-    options = SearchOptions(None, 0.5, where=f"year == {year}")
+    options = SearchOptions(None, 0.5, where=f"year == {year}", exact=True)
     for query, result in zip(copied.queries, searcher.search(copied.queries, 8, options), strict=True):
         assert names(result) == copied.expected(query, 8, 0.5, year)
 
@@ -113,7 +113,7 @@ def test_a_filter_finds_a_photo_by_what_is_said_of_any_copy(copied: Copied, stor
 def test_a_filter_by_uri_finds_the_copy_that_is_named(copied: Copied, store: GalleryStore) -> None:
     group = copied.groups.uris(0)
     searcher = GallerySearcher(store, "cats", copies_of=lambda _: copied.groups)
-    (result,) = searcher.search(copied.queries[:1], 5, SearchOptions(None, where=f"uri == '{group[-1]}'"))
+    (result,) = searcher.search(copied.queries[:1], 5, SearchOptions(None, where=f"uri == '{group[-1]}'", exact=True))
     assert names(result) == [(group[-1], *group[:-1])]
 
 
@@ -123,7 +123,9 @@ def test_more_copies_than_one_search_returns_do_not_crowd_others_out(
 ) -> None:
     """The ninety copies fill what a search may ask for; the other clusters are then asked one by one."""
     searcher = GallerySearcher(store, "cats", copies_of=lambda _: copied.groups, max_limit=limit)
-    for query, result in zip(copied.queries, searcher.search(copied.queries, 5, SearchOptions(None, 0.0)), strict=True):
+    for query, result in zip(
+        copied.queries, searcher.search(copied.queries, 5, SearchOptions(None, 0.0, exact=True)), strict=True
+    ):
         found = names(result)
         assert len(found) == 5 and len({name[0] for name in found}) == 5
         if limit > int(copied.clustering.table.sizes.max()):
@@ -131,7 +133,7 @@ def test_more_copies_than_one_search_returns_do_not_crowd_others_out(
 
 
 def test_without_a_list_of_copies_each_is_a_hit(copied: Copied, store: GalleryStore) -> None:
-    (result,) = GallerySearcher(store, "cats").search(copied.queries[:1], 20, SearchOptions(None, 0.0))
+    (result,) = GallerySearcher(store, "cats").search(copied.queries[:1], 20, SearchOptions(None, 0.0, exact=True))
     assert len(result) == 20 and all(hit.duplicates == () for hit in result)
     kinds = {copied.content[copied.embeddings.uris.index(hit.uri)] for hit in result}
     assert len(kinds) < 20

@@ -35,7 +35,7 @@ def stores(world: Any, tmp_path_factory: Any, request: Any) -> Iterator[tuple[Ga
 @pytest.mark.parametrize("weight", [0.0, 0.3, 0.8, 1.0])
 def test_rankings_of_milvus_and_of_memory_are_the_same(world, stores, weight):
     queries = world.queries(4)
-    options = SearchOptions(n_probe=None, cluster_weight=weight)
+    options = SearchOptions(exact=True, cluster_weight=weight)
     milvus, memory = (GallerySearcher(store, "cats").search(queries, N_PHOTOS, options) for store in stores)
 
     for query, real, exact in zip(queries, milvus, memory, strict=True):
@@ -57,14 +57,16 @@ def test_the_best_hits_are_those_of_brute_force_on_both(world, stores, weight, k
     queries = world.queries(4)
     for store in stores:
         for query, result in zip(
-            queries, GallerySearcher(store, "cats").search(queries, k, SearchOptions(n_probe, weight)), strict=True
+            queries,
+            GallerySearcher(store, "cats").search(queries, k, SearchOptions(n_probe, weight, exact=n_probe is None)),
+            strict=True,
         ):
             world.check(result, query, k, weight, n_probe)
 
 
 def test_the_order_within_a_cluster_by_cluster_search_is_the_same(world, stores):
     queries = world.queries(2)
-    options = SearchOptions(n_probe=None)
+    options = SearchOptions(exact=True)
     for store in stores:
         whole = GallerySearcher(store, "cats").search(queries, 30, options)
         parts = GallerySearcher(store, "cats", max_limit=40).search(queries, 30, options)

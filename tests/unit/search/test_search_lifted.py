@@ -20,7 +20,7 @@ from sbka_milvus.types import Candidates, Embeddings, FloatArray, GalleryRows, I
 
 TIE = 2e-6
 N_PHOTOS, N_CLUSTERS = 400, 20
-EVERYTHING = SearchOptions(n_probe=None)
+EVERYTHING = SearchOptions(exact=True)
 
 
 @dataclass
@@ -111,7 +111,8 @@ class TestRanking:
         searcher = GallerySearcher(store, "cats", matching_of=finder((info, world.matching)))
         for row, result in enumerate(searcher.search(world.sketches, k, EVERYTHING, fingerprint="model-1")):
             world.check(result, row, k)
-            assert len(result.probes) == N_CLUSTERS
+            assert result.exact
+            assert len(result.probes) == N_CLUSTERS or k < N_PHOTOS
 
     def test_with_few_probes_hits_are_those_of_the_probed_clusters(self, world, served):
         store, info = served
@@ -170,8 +171,8 @@ class TestOptions:
         info = world.serve(store)
         searcher = GallerySearcher(store, "cats", matching_of=finder((info, world.matching)))
         with pytest.raises(InvalidValue, match=r"cluster weight 0.8 in its vectors.*cannot be searched with 0.3"):
-            searcher.search(world.sketches, 5, SearchOptions(None, 0.3))
-        for options in (SearchOptions(None, 0.8), SearchOptions(None, default_weight=0.3)):
+            searcher.search(world.sketches, 5, SearchOptions(None, 0.3, exact=True))
+        for options in (SearchOptions(None, 0.8, exact=True), SearchOptions(None, default_weight=0.3, exact=True)):
             world.check(searcher.search(world.sketches, 5, options)[2], 2, 5)
 
     def test_queries_of_another_length_are_refused(self, world):

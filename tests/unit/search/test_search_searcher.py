@@ -74,7 +74,7 @@ def test_hits_are_those_of_brute_force(make_world, n, share, dim, k, n_probe, we
     world.serve(store)
     queries = world.queries(2)
     searcher = GallerySearcher(store, "cats", max_limit=max_limit)
-    options = SearchOptions(n_probe, weight)
+    options = SearchOptions(n_probe, weight, exact=n_probe is None)
     sizes = [world.table.sizes[world.probes(query, n_probe)] for query in queries]
     if any(size.sum() > max_limit and min(k, size.max()) > max_limit for size in sizes):
         with pytest.raises(InvalidValue, match=f"k is {k}.*returns at most {max_limit}"):
@@ -86,7 +86,8 @@ def test_hits_are_those_of_brute_force(make_world, n, share, dim, k, n_probe, we
     assert len(results) == 2
     for query, result in zip(queries, results, strict=True):
         world.check(result, query, k, weight, n_probe)
-        assert result.probes == tuple(world.probes(query, n_probe).tolist())
+        assert result.exact or n_probe is not None
+        assert n_probe is None or result.probes == tuple(world.probes(query, n_probe).tolist())
         assert (result.gallery, result.version) == ("cats", 1)
 
 
@@ -96,7 +97,7 @@ def test_a_hit_says_all_its_scores(make_world):
     world.serve(store)
     query = world.queries(1)
     rows = {uri: row for row, uri in enumerate(world.embeddings.uris)}
-    for hit in GallerySearcher(store, "cats").search(query, 50, SearchOptions(None, 0.3))[0]:
+    for hit in GallerySearcher(store, "cats").search(query, 50, SearchOptions(None, 0.3, exact=True))[0]:
         row = rows[hit.uri]
         assert hit.photo_id == world.embeddings.ids[row]
         assert hit.cluster_id == world.clustering.assignments[row]
@@ -113,7 +114,7 @@ def test_more_probes_than_clusters_are_all_clusters(make_world):
     searcher, query = GallerySearcher(store, "cats"), world.queries(1)
     assert searcher.n_clusters == 5
     assert searcher.count() == 60
-    every = searcher.search(query, 60, SearchOptions(n_probe=None))[0]
+    every = searcher.search(query, 60, SearchOptions(exact=True))[0]
     assert list(searcher.search(query, 60, SearchOptions(n_probe=99))[0]) == list(every)
     assert len(every.probes) == 5
 
@@ -130,13 +131,13 @@ class TestAsking:
         world = make_world(40, 3, 8)
         store = CountingStore()
         world.serve(store)
-        GallerySearcher(store, "cats").search(world.queries(1), 5, SearchOptions(n_probe=None))
+        GallerySearcher(store, "cats").search(world.queries(1), 5, SearchOptions(exact=True))
         assert store.limits == [40]
 
     def test_one_question_is_enough_where_the_best_photos_are_in_the_best_cluster(self):
         store = CountingStore()
         serve(store, *two_clusters([list(np.linspace(0.8, 0.99, 100)), list(np.linspace(0, 0.1, 1000))]))
-        result = GallerySearcher(store, "cats").search(QUERY, 10, SearchOptions(None, 0.5))[0]
+        result = GallerySearcher(store, "cats").search(QUERY, 10, SearchOptions(None, 0.5, exact=True))[0]
         assert store.limits == [64]
         assert {hit.cluster_id for hit in result} == {0}
 
@@ -144,14 +145,14 @@ class TestAsking:
         # The best cluster's photos lie far behind 300 photos of the other one, and yet win by their cluster.
         store = CountingStore()
         serve(store, *two_clusters([[0.5, 0.4], list(np.linspace(0.9, 0.95, 300)) + list(np.linspace(0, 0.3, 2000))]))
-        result = GallerySearcher(store, "cats").search(QUERY, 2, SearchOptions(None, 0.8))[0]
+        result = GallerySearcher(store, "cats").search(QUERY, 2, SearchOptions(None, 0.8, exact=True))[0]
         assert [hit.cluster_id for hit in result] == [0, 0]
         assert store.limits == [64, 256, 1024]
 
     def test_plain_ranking_never_asks_twice(self):
         store = CountingStore()
         serve(store, *two_clusters([list(np.linspace(0.1, 0.2, 500)), list(np.linspace(0.3, 0.9, 500))]))
-        GallerySearcher(store, "cats").search(QUERY, 10, SearchOptions(None, 0.0))
+        GallerySearcher(store, "cats").search(QUERY, 10, SearchOptions(None, 0.0, exact=True))
         assert store.limits == [64]
 
     def test_only_the_probed_clusters_are_looked_into(self):
@@ -166,7 +167,7 @@ class TestAsking:
         table, rows = two_clusters([list(np.linspace(0.1, 0.2, 200)), list(np.linspace(0.3, 0.9, 200))])
         serve(store, table, rows)
         store.delete(store.served("cats"), rows.embeddings.ids[50:])
-        assert len(GallerySearcher(store, "cats").search(QUERY, 80, SearchOptions(None, 1.0))[0]) == 50
+        assert len(GallerySearcher(store, "cats").search(QUERY, 80, SearchOptions(None, 1.0, exact=True))[0]) == 50
         assert store.limits == [320]
 
 
@@ -174,7 +175,7 @@ class TestLargestLimit:
     def test_what_cannot_be_certain_is_searched_cluster_by_cluster(self):
         store = CountingStore(max_limit=100)
         serve(store, *two_clusters([[0.5, 0.4, 0.3], list(np.linspace(0.8, 0.95, 400))]))
-        result = GallerySearcher(store, "cats", max_limit=100).search(QUERY, 2, SearchOptions(None, 0.8))[0]
+        result = GallerySearcher(store, "cats", max_limit=100).search(QUERY, 2, SearchOptions(None, 0.8, exact=True))[0]
         assert [hit.uri for hit in result] == ["0/0", "0/1"]
         assert [hit.member_score for hit in result] == pytest.approx([0.5, 0.4], abs=1e-6)
         assert store.asked == [((0, 1), 64), ((0, 1), 100), ((0,), 2), ((1,), 2)]
@@ -182,13 +183,15 @@ class TestLargestLimit:
     def test_what_is_certain_within_the_limit_is_not(self):
         store = CountingStore(max_limit=100)
         serve(store, *two_clusters([list(np.linspace(0.8, 0.99, 100)), list(np.linspace(0, 0.1, 1000))]))
-        GallerySearcher(store, "cats", max_limit=100).search(QUERY, 10, SearchOptions(None, 0.5))
+        GallerySearcher(store, "cats", max_limit=100).search(QUERY, 10, SearchOptions(None, 0.5, exact=True))
         assert store.asked == [((0, 1), 64)]
 
     def test_more_hits_than_the_limit_come_cluster_by_cluster(self):
         store = CountingStore(max_limit=100)
         serve(store, *two_clusters([list(np.linspace(0.1, 0.2, 100)), list(np.linspace(0.3, 0.9, 100))]))
-        result = GallerySearcher(store, "cats", max_limit=100).search(QUERY, 500, SearchOptions(None, 0.5))[0]
+        result = GallerySearcher(store, "cats", max_limit=100).search(QUERY, 500, SearchOptions(None, 0.5, exact=True))[
+            0
+        ]
         assert len({hit.uri for hit in result}) == 200
         assert store.asked == [((0,), 100), ((1,), 100)]
 
@@ -197,8 +200,8 @@ class TestLargestLimit:
         serve(store, *two_clusters([[0.5], list(np.linspace(0.3, 0.9, 101))]))
         searcher = GallerySearcher(store, "cats", max_limit=100)
         with pytest.raises(InvalidValue, match=r"k is 101.*101 photos.*at most 100.*Ask for at most 100 hits"):
-            searcher.search(QUERY, 101, SearchOptions(None, 0.5))
-        assert len(searcher.search(QUERY, 100, SearchOptions(None, 0.5))[0]) == 100
+            searcher.search(QUERY, 101, SearchOptions(None, 0.5, exact=True))
+        assert len(searcher.search(QUERY, 100, SearchOptions(None, 0.5, exact=True))[0]) == 100
 
     @pytest.mark.parametrize("max_limit", [0, -1])
     def test_a_limit_below_1_is_refused(self, max_limit):

@@ -11,7 +11,7 @@ from sbka_milvus.search import GallerySearcher, SearchOptions
 from sbka_milvus.store import MemoryGalleryStore
 from sbka_milvus.types import Candidates, ClusterTable, FloatArray, IntArray, VersionInfo
 
-EVERYTHING = SearchOptions(n_probe=None)
+EVERYTHING = SearchOptions(exact=True)
 
 
 class BusyStore(MemoryGalleryStore):

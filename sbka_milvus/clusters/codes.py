@@ -1,0 +1,147 @@
+"""Member codes: the photos of each cluster in a byte a dimension, to see which clusters a search must look into.
+
+A code is the photo's vector less its cluster's centroid, scalar-quantised by faiss (``QT_8bit``, Jégou et al. 2011,
+"Searching in One Billion Vectors: Re-rank with Source Coding", and faiss's own documentation). The cosine that a code
+gives differs from the true one by at most the length of what quantising lost, by Cauchy and Schwarz; the greatest of
+those lengths in a cluster is kept as its *error*: the best code of a cluster plus its error bounds every member.
+
+The file is a faiss index of inverted lists, one a cluster, which is mapped into memory and not read; behind it the
+errors and a closing mark.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from sbka_milvus.errors import InvalidValue
+from sbka_milvus.types import FloatArray, IntArray
+
+_MARK = b"SBKACOD1"
+_BLOCK = 16_384
+_TRAINING_ROWS = 65_536
+ROUNDING = 2e-6
+"""What float32 sums of a few thousand products may be wrong by, at lengths of 1."""
+
+
+class ClusterCodes:
+    """A :class:`~sbka_milvus.protocols.MemberCodes`; made by :meth:`fit` or :meth:`open`. Threads may share it."""
+
+    def __init__(self, index: Any, errors: FloatArray) -> None:
+        self._index = index
+        self._errors = errors
+
+    @classmethod
+    def fit(
+        cls, ids: IntArray, vectors: FloatArray, assignments: IntArray, centroids: FloatArray, *, seed: int = 0
+    ) -> ClusterCodes:
+        """Codes of a version's photos.
+
+        Args:
+            ids: shape (N,), int64.
+            vectors: shape (N, D), float32, unit rows.
+            assignments: shape (N,), int64: the cluster of each.
+            centroids: shape (K, D), float32, unit rows.
+            seed: of the sample that the quantiser is fitted to.
+
+        Raises:
+            InvalidValue: There are no photos.
+        """
+        import faiss
+
+        if len(vectors) == 0:
+            raise InvalidValue("There are no photos to make codes of.")
+        n_clusters, dim = centroids.shape
+        coarse = faiss.IndexFlatIP(dim)
+        coarse.add(np.ascontiguousarray(centroids, dtype=np.float32))
+        kind = faiss.ScalarQuantizer.QT_8bit
+        index = faiss.IndexIVFScalarQuantizer(coarse, dim, n_clusters, kind, faiss.METRIC_INNER_PRODUCT, True)
+        drawn = np.random.default_rng(seed).permutation(len(vectors))[:_TRAINING_ROWS]
+        sample = vectors[drawn] - centroids[assignments[drawn]]
+        index.sq.train(np.ascontiguousarray(sample, dtype=np.float32))
+        index.is_trained = True
+        errors = np.zeros(n_clusters, dtype=np.float32)
+        for start in range(0, len(vectors), _BLOCK):
+            part = np.ascontiguousarray(vectors[start : start + _BLOCK], dtype=np.float32)
+            lists = np.ascontiguousarray(assignments[start : start + _BLOCK], dtype=np.int64)
+            names = np.ascontiguousarray(ids[start : start + _BLOCK], dtype=np.int64)
+            rest = part - centroids[lists]
+            lost = rest - index.sq.decode(index.sq.compute_codes(rest))
+            np.maximum.at(errors, lists, np.sqrt(np.einsum("nd,nd->n", lost, lost)))
+            index.add_core(len(part), faiss.swig_ptr(part), faiss.swig_ptr(names), faiss.swig_ptr(lists))
+        return cls(index, errors + np.float32(ROUNDING))
+
+    @classmethod
+    def open(cls, path: Path) -> ClusterCodes:
+        """Codes that were written, mapped into memory.
+
+        Raises:
+            FileNotFoundError: There are none.
+            OSError: The file cannot be read.
+            InvalidValue: It is damaged.
+        """
+        import faiss
+
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            tail = len(_MARK) + 8
+            if size < tail:
+                raise InvalidValue("It is too short.")
+            file.seek(size - tail)
+            end = file.read(tail)
+            n_clusters = int.from_bytes(end[:8], "little")
+            if end[8:] != _MARK or size < tail + 4 * n_clusters:
+                raise InvalidValue("Its end is missing.")
+            file.seek(size - tail - 4 * n_clusters)
+            errors = np.frombuffer(file.read(4 * n_clusters), dtype="<f4")
+        try:
+            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+        except RuntimeError as error:
+            raise InvalidValue("faiss cannot read it.") from error
+        if not isinstance(index, faiss.IndexIVFScalarQuantizer) or index.nlist != n_clusters:
+            raise InvalidValue("It holds something else.")
+        return cls(index, errors)
+
+    def write(self, file: IO[bytes]) -> None:
+        """Writes what :meth:`open` reads."""
+        import faiss
+
+        # Not in faiss's stubs.
+        writer: Any = faiss.__dict__["PyCallbackIOWriter"]
+        faiss.write_index(self._index, writer(file.write))
+        file.write(self._errors.astype("<f4").tobytes())
+        file.write(len(self._errors).to_bytes(8, "little") + _MARK)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Clusters, and the length of a vector."""
+        return len(self._errors), int(self._index.d)
+
+    @property
+    def errors(self) -> FloatArray:
+        """By how much the cosine of a code may differ from the true one; shape (K,), float32."""
+        return self._errors
+
+    def best(
+        self, query: FloatArray, clusters: IntArray, scores: FloatArray, depth: int
+    ) -> tuple[FloatArray, IntArray]:
+        """The members of some clusters that are most like a query, as their codes have it.
+
+        Args:
+            query: shape (D,), float32, of unit length.
+            clusters: shape (P,), int64.
+            scores: shape (P,), float32: cosine of the query and their centroids.
+            depth: members of each, at least 1.
+
+        Returns:
+            Their cosines, shape (P, depth), float32, best first, -inf where there are no more; and their ids,
+            shape (P, depth), int64, -1 there.
+        """
+        queries = np.ascontiguousarray(np.broadcast_to(query, (len(clusters), len(query))), dtype=np.float32)
+        lists = np.ascontiguousarray(clusters, dtype=np.int64).reshape(-1, 1)
+        nearness = np.ascontiguousarray(scores, dtype=np.float32).reshape(-1, 1)
+        found, ids = self._index.search_preassigned(queries, depth, lists, nearness)
+        return np.where(ids < 0, np.float32(-np.inf), found), ids

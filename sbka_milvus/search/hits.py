@@ -1,0 +1,55 @@
+"""The hits of a result, and what it says of itself."""
+
+from __future__ import annotations
+
+from sbka_milvus.search.copies import names_of
+from sbka_milvus.search.options import SearchOptions
+from sbka_milvus.search.probing import Probed
+from sbka_milvus.search.served import Served, only
+from sbka_milvus.types import FloatArray, Hit, SearchResult, photo_id
+
+
+def result_of(
+    served: Served, query: FloatArray, scores: FloatArray, probed: Probed, options: SearchOptions, weight: float, k: int
+) -> SearchResult:
+    """The k best of what came of a query, less those that the offset leaves out.
+
+    Args:
+        served: the version.
+        query: shape (D,), float32: as the version was searched.
+        scores: shape (K,), float32: cosines of the query and the centroids.
+        probed: what came of it.
+        options: how it was searched.
+        weight: of the cluster score.
+        k: hits that are wanted.
+    """
+    shown = slice(options.offset, options.offset + k)
+    best, fused = only(probed.found, probed.order[shown]), probed.fused[shown]
+    parts = served.parts(query, best, fused, scores, weight)
+    names = names_of(served.copies, probed.found, best, filtered=options.where is not None)
+    hits = tuple(
+        Hit(
+            rank=options.offset + row + 1,
+            score=float(parts.scores[row]),
+            uri=uri,
+            photo_id=photo_id(uri),
+            cluster_id=int(best.cluster_ids[row]),
+            cluster_score=float(parts.cluster_scores[row]),
+            member_score=float(parts.member_scores[row]),
+            cluster_weight=parts.cluster_weight,
+            level=float(parts.levels[row]),
+            duplicates=duplicates,
+        )
+        for row, (uri, duplicates) in enumerate(names)
+    )
+    info = served.info
+    return SearchResult(
+        hits,
+        info.gallery,
+        info.version,
+        tuple(probed.clusters.tolist()),
+        info.fingerprint,
+        exact=probed.exact,
+        rows=probed.rows,
+        codes=probed.codes,
+    )
