@@ -221,6 +221,21 @@ class GalleryStore(Protocol):
             FilterError: The filter cannot be read, or names a column that the version has not.
         """
 
+    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray) -> StoredRows:
+        """Photos by their ids, with their vectors.
+
+        Args:
+            info: the version.
+            ids: shape (n,), int64, distinct.
+            cluster_ids: shape (n,), int64: the cluster of each.
+
+        Returns:
+            Those that are there, in the order of their ids.
+
+        Raises:
+            InvalidValue: A cluster does not exist.
+        """
+
     def scan(self, info: VersionInfo, batch_size: int = 1000) -> Iterator[GalleryRows]:
         """All photos of a version with their vectors, in no particular order."""
 

@@ -6,11 +6,12 @@ gives differs from the true one by at most the length of what quantising lost, b
 those lengths in a cluster is kept as its *error*: the best code of a cluster plus its error bounds every member.
 
 The file is a faiss index of inverted lists, one a cluster, which is mapped into memory and not read; behind it the
-errors and a closing mark.
+errors, a digest of all that, and a closing mark.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +22,7 @@ from sbka_milvus.errors import InvalidValue
 from sbka_milvus.types import FloatArray, IntArray
 
 _MARK = b"SBKACOD1"
+_DIGEST = 16
 _BLOCK = 16_384
 _TRAINING_ROWS = 65_536
 ROUNDING = 2e-6
@@ -87,13 +89,13 @@ class ClusterCodes:
 
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            tail = len(_MARK) + 8
+            tail = len(_MARK) + _DIGEST + 8
             if size < tail:
                 raise InvalidValue("It is too short.")
             file.seek(size - tail)
             end = file.read(tail)
             n_clusters = int.from_bytes(end[:8], "little")
-            if end[8:] != _MARK or size < tail + 4 * n_clusters:
+            if not end.endswith(_MARK) or size < tail + 4 * n_clusters:
                 raise InvalidValue("Its end is missing.")
             file.seek(size - tail - 4 * n_clusters)
             errors = np.frombuffer(file.read(4 * n_clusters), dtype="<f4")
@@ -111,9 +113,30 @@ class ClusterCodes:
 
         # Not in faiss's stubs.
         writer: Any = faiss.__dict__["PyCallbackIOWriter"]
-        faiss.write_index(self._index, writer(file.write))
-        file.write(self._errors.astype("<f4").tobytes())
-        file.write(len(self._errors).to_bytes(8, "little") + _MARK)
+        digest = hashlib.blake2b(digest_size=_DIGEST)
+
+        def put(content: bytes) -> int:
+            digest.update(content)
+            return file.write(content)
+
+        faiss.write_index(self._index, writer(put))
+        put(self._errors.astype("<f4").tobytes() + len(self._errors).to_bytes(8, "little"))
+        file.write(digest.digest() + _MARK)
+
+    @staticmethod
+    def is_whole(path: Path) -> bool:
+        """Whether a file holds what was written, by its digest; reads all of it, which :meth:`open` does not.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        left = path.stat().st_size - _DIGEST - len(_MARK)
+        digest = hashlib.blake2b(digest_size=_DIGEST)
+        with path.open("rb") as file:
+            while left > 0 and (part := file.read(min(left, 1 << 20))):
+                digest.update(part)
+                left -= len(part)
+            return file.read() == digest.digest() + _MARK
 
     @property
     def shape(self) -> tuple[int, int]:

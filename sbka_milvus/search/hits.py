@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sbka_milvus.search.copies import names_of
 from sbka_milvus.search.options import SearchOptions
-from sbka_milvus.search.probing import Probed
+from sbka_milvus.search.requests import Probed
 from sbka_milvus.search.served import Served, only
 from sbka_milvus.types import FloatArray, Hit, SearchResult, photo_id
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
 
 from sbka_milvus.errors import CollectionMissing, InvalidValue, MatchingError
 from sbka_milvus.protocols import CodesOf, CopiesOf, GalleryStore, Judge, Matching, MatchingOf
 from sbka_milvus.search.hits import result_of
 from sbka_milvus.search.options import SearchOptions
-from sbka_milvus.search.probing import Probed, Probing, Request, together
+from sbka_milvus.search.pointing import MOST, Pointing
+from sbka_milvus.search.probing import Probing
+from sbka_milvus.search.requests import Probed, Request, candidates_of, fetches, searches
 from sbka_milvus.search.scores import score_clusters
 from sbka_milvus.search.served import Served, find_matching, require_model
-from sbka_milvus.types import Candidates, FloatArray, SearchResult, VersionInfo
+from sbka_milvus.types import Candidates, FloatArray, SearchResult, VersionInfo, require_unit_rows
 
 DEFAULT_MAX_LIMIT = 16_384
 """The most results of one Milvus search."""
@@ -128,6 +131,7 @@ class GallerySearcher:
             weight = served.fusion_weight(options)
             lifted = served.queries(queries)
             scores = score_clusters(lifted, served.table.centroids)
+            require_unit_rows(lifted, "queries")
             try:
                 probed = self._probed(served, lifted, scores, k, options, weight)
                 found = [
@@ -171,19 +175,18 @@ class GallerySearcher:
     ) -> list[Probed]:
         """All queries, each looking into the clusters that it needs; requests that agree go together."""
         deadline = None if options.deadline_ms is None else time.monotonic() + options.deadline_ms / 1000
-        runs = [
-            Probing(
-                served,
-                query,
-                of_clusters,
-                options.offset + k,
-                options,
-                weight,
-                max_limit=self._max_limit,
-                deadline=deadline,
-            ).run()
-            for query, of_clusters in zip(queries, scores, strict=True)
-        ]
+        wanted = options.offset + k
+        pointed = served.codes is not None and wanted <= MOST and not (options.where or options.n_probe)
+        runs: list[Generator[Request, Candidates, Probed]] = []
+        for query, to_clusters in zip(queries, scores, strict=True):
+            if pointed and options.per_cluster is None:
+                runs.append(Pointing(served, query, to_clusters, wanted, options, weight, deadline=deadline).run())
+            else:
+                most = self._max_limit
+                probing = Probing(
+                    served, query, to_clusters, wanted, options, weight, max_limit=most, deadline=deadline
+                )
+                runs.append(probing.run())
         results: dict[int, Probed] = {}
         asked: dict[int, Request] = {}
         answers: dict[int, Candidates | None] = dict.fromkeys(range(len(runs)))
@@ -194,10 +197,14 @@ class GallerySearcher:
                 except StopIteration as done:
                     results[row] = done.value
             answers = {}
-            for rows, request in together(asked):
+            for rows, request in searches(asked):
                 found = self._store.search(
                     served.info, queries[rows], request.clusters, request.limit, where=options.where
                 )
                 answers.update(zip(rows, found, strict=True))
+            pointed_at, everything = fetches(asked)
+            if pointed_at:
+                stored = self._store.fetch(served.info, everything.ids, everything.clusters)
+                answers.update((row, candidates_of(one, queries[row], stored)) for row, one in pointed_at.items())
             asked.clear()
         return [results[row] for row in range(len(runs))]

@@ -13,7 +13,7 @@ from sbka_milvus.errors import InvalidValue, StoreError
 from sbka_milvus.store.filters import URI_COLUMN, column_fields, matches, parse_filter
 from sbka_milvus.store.filters.columns import require_fields
 from sbka_milvus.store.filters.conditions import Condition
-from sbka_milvus.store.limits import require_new_version, require_rows, require_search
+from sbka_milvus.store.limits import require_cluster_ids, require_new_version, require_rows, require_search
 from sbka_milvus.store.names import require_gallery_name
 from sbka_milvus.store.refusals import closed_store, not_served, served_version, unknown_version
 from sbka_milvus.store.uris import encode_uri
@@ -206,6 +206,30 @@ class MemoryGalleryStore:
             results.append(Candidates(ids[best], uris, clusters[best], scores[best]))
         return results
 
+    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray) -> StoredRows:
+        """Photos by their ids, with their vectors; those that are there, in the order of their ids.
+
+        Args:
+            info: the version.
+            ids: shape (n,), int64, distinct.
+            cluster_ids: shape (n,), int64: the cluster of each.
+
+        Raises:
+            InvalidValue: A cluster does not exist.
+        """
+        require_cluster_ids(info, cluster_ids)
+        with self._open():
+            photos = self._version(info).photos
+            wanted = zip(ids.tolist(), cluster_ids.tolist(), strict=True)
+            found = sorted((one, photos[one]) for one, cluster in wanted if _lies_in(photos, one, cluster))
+        return StoredRows(
+            ids=np.array([one for one, _ in found], dtype=np.int64),
+            uris=tuple(photo.uri for _, photo in found),
+            cluster_ids=np.array([photo.cluster_id for _, photo in found], dtype=np.int64),
+            misplaced=np.zeros(len(found), dtype=np.bool_),
+            vectors=np.array([photo.vector for _, photo in found], dtype=np.float32).reshape(len(found), info.dim),
+        )
+
     def scan(self, info: VersionInfo, batch_size: int = 1000) -> Iterator[GalleryRows]:
         """All photos of a version at the time of the call, with their vectors.
 
@@ -258,6 +282,10 @@ class MemoryGalleryStore:
 
 def _copy(table: ClusterTable) -> ClusterTable:
     return ClusterTable(table.centroids.copy(), table.sizes.copy(), table.radii.copy(), table.exemplars)
+
+
+def _lies_in(photos: dict[int, _Photo], one: int, cluster: int) -> bool:
+    return one in photos and photos[one].cluster_id == cluster
 
 
 def _meets(photo: _Photo, asked: Condition | None) -> bool:

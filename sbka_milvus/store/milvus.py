@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sbka_milvus.store.catalogue import Catalogue
+from sbka_milvus.store.milvus_fetch import fetch_rows
 from sbka_milvus.store.milvus_search import search_rows
 from sbka_milvus.store.partitions import DEFAULT_MAX_PARTITIONS, require_max_partitions
 from sbka_milvus.store.rows import audit_rows, count_rows, delete_rows, insert_rows, scan_rows
@@ -155,6 +156,19 @@ class MilvusGalleryStore:
             FilterError: The filter cannot be read, or names a column that there is not.
         """
         return search_rows(self._session, self._catalogue.open(info), queries, cluster_ids, limit, where)
+
+    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray) -> StoredRows:
+        """Photos by their ids, with their vectors; those that are there, in the order of their ids.
+
+        Args:
+            info: the version.
+            ids: shape (n,), int64, distinct.
+            cluster_ids: shape (n,), int64: the cluster of each.
+
+        Raises:
+            InvalidValue: A cluster does not exist.
+        """
+        return fetch_rows(self._session, self._catalogue.open(info), ids, cluster_ids)
 
     def scan(self, info: VersionInfo, batch_size: int = 1000) -> Iterator[GalleryRows]:
         """All photos of a version with their vectors, at most ``batch_size`` at a time.

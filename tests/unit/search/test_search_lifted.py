@@ -150,7 +150,7 @@ class TestRanking:
         store = Counting()
         info = world.serve(store)
         searcher = GallerySearcher(store, "cats", matching_of=finder((info, world.matching)))
-        searcher.search(world.sketches[:1], 60, EVERYTHING)
+        searcher.search(world.sketches[:1], 60, SearchOptions(n_probe=N_CLUSTERS))
         assert store.searches == 1  # its own order is that of the scores, so nothing need be made sure of
 
     def test_without_weight_clusters_are_told_and_do_not_count(self):

@@ -1,0 +1,176 @@
+"""What one query knows of a version's clusters: bounds of their members' scores, and members seen by their codes.
+
+**Bounds.** A member's cosine is at most what its cluster's radius allows (:mod:`~sbka_milvus.search.bounds`), and at
+most its code's plus the error of its cluster's codes (:class:`~sbka_milvus.protocols.MemberCodes`).
+
+**Estimates.** Codes are off by far less than their errors, which are worst cases. And a cluster that was not looked at
+is taken to have no member that exceeds its centroid's score by more than the best of those that were looked at do,
+which are the nearest ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbka_milvus.search.bounds import member_bounds
+from sbka_milvus.search.served import Served
+from sbka_milvus.types import FloatArray, IntArray
+
+_USUAL_ERROR = 2e-3
+"""By how much the cosine of a code is off at most, as a rule."""
+_BOOL = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Members seen by their codes.
+
+    Attributes:
+        clusters: shape (n,), int64.
+        ids: shape (n,), int64.
+        members: shape (n,), float32: their cosines, as their codes have it.
+        fused: shape (n,), float32: their fused scores, likewise.
+        errors: shape (n,), float32: by how much the fused scores may be off.
+    """
+
+    clusters: IntArray
+    ids: IntArray
+    members: FloatArray
+    fused: FloatArray
+    errors: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def only(self, rows: IntArray | _BOOL) -> Seen:
+        """Some of them."""
+        return Seen(self.clusters[rows], self.ids[rows], self.members[rows], self.fused[rows], self.errors[rows])
+
+    def with_errors_of(self, most: float) -> Seen:
+        """The same, with errors that are no greater."""
+        errors = np.minimum(self.errors, np.float32(most))
+        return Seen(self.clusters, self.ids, self.members, self.fused, errors)
+
+
+_NOTHING = Seen(
+    np.empty(0, np.int64),
+    np.empty(0, np.int64),
+    np.empty(0, np.float32),
+    np.empty(0, np.float32),
+    np.empty(0, np.float32),
+)
+
+
+class Looks:
+    """The clusters of a version, as one query sees them.
+
+    Args:
+        served: the version.
+        query: shape (D,), float32: as the version is searched.
+        scores: shape (K,), float32: cosines of the query and the centroids.
+        weight: of the cluster score.
+
+    Attributes:
+        scores: see above.
+        sizes: shape (K,), int64.
+        bounds: shape (K,), float32: no member scores higher.
+        looked: shape (K,), bool: whether members were seen by their codes.
+        depths: shape (K,), int64: how many of them.
+        seen: those members, the best of each cluster.
+    """
+
+    def __init__(self, served: Served, query: FloatArray, scores: FloatArray, weight: float) -> None:
+        self.scores = scores
+        self.sizes = served.table.sizes
+        self.bounds = weight * scores + (1.0 - weight) * member_bounds(scores, served.table.radii)
+        self.looked: _BOOL = np.zeros(len(scores), dtype=np.bool_)
+        self.depths: IntArray = np.zeros(len(scores), dtype=np.int64)
+        self.seen = _NOTHING
+        self.weight = weight
+        self._served = served
+        self._query = query
+        self._excess = -np.inf
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether members can be seen by codes."""
+        return self._served.codes is not None
+
+    @property
+    def usual_error(self) -> float:
+        """By how much the fused score that a code gives is off at most, as a rule."""
+        return (1.0 - self.weight) * _USUAL_ERROR
+
+    @property
+    def n_seen(self) -> int:
+        """Photos of which the codes were compared."""
+        return int(self.sizes[self.looked].sum())
+
+    def look(self, clusters: IntArray, depth: int) -> None:
+        """Sees the best ``depth`` members of some clusters by their codes."""
+        codes = self._served.codes
+        if codes is None or len(clusters) == 0:
+            return
+        scores = self.scores[clusters]
+        members, ids = codes.best(self._query, clusters, scores, depth)
+        errors = codes.errors[clusters]
+        self.note(members[:, 0] - scores)
+        best = self.weight * scores + (1.0 - self.weight) * (members[:, 0] + errors)
+        self.bounds[clusters] = np.minimum(self.bounds[clusters], best)
+        before = (
+            self.seen if not self.looked[clusters].any() else self.seen.only(~np.isin(self.seen.clusters, clusters))
+        )
+        self.looked[clusters] = True
+        self.depths[clusters] = depth
+        there = ids >= 0
+        members = np.where(there, members, np.float32(0))
+        fused = self.weight * scores[:, np.newaxis] + (1.0 - self.weight) * members
+        count = np.broadcast_to(clusters[:, np.newaxis], ids.shape)
+        off = np.broadcast_to((1.0 - self.weight) * errors[:, np.newaxis], ids.shape)
+        self.seen = Seen(
+            np.concatenate([before.clusters, count[there]]),
+            np.concatenate([before.ids, ids[there]]),
+            np.concatenate([before.members, members[there]]),
+            np.concatenate([before.fused, fused[there].astype(np.float32)]),
+            np.concatenate([before.errors, off[there].astype(np.float32)]),
+        )
+
+    def note(self, excess: FloatArray) -> None:
+        """Takes note of by how much members exceed their centroids' scores."""
+        if len(excess):
+            self._excess = max(self._excess, float(excess.max()))
+
+    def estimates(self) -> FloatArray:
+        """How well the best member of each cluster is taken to score; shape (K,), float32."""
+        guessed = self.scores + np.float32((1.0 - self.weight) * self._excess)
+        return np.where(self.looked, self.bounds, np.minimum(self.bounds, guessed))
+
+    def least(self, k: int, seen: Seen | None = None) -> float:
+        """The score of the k-th best of the members that were seen, equal photos once; -inf where there are fewer.
+
+        Args:
+            k: at least 1.
+            seen: some of them; none: all.
+        """
+        seen = self.seen if seen is None else seen
+        fused = seen.fused
+        if len(fused) >= k and self._served.copies is not None:
+            fused = fused[self._served.first_copies(seen.ids, fused)]
+        if len(fused) < k:
+            return -np.inf
+        return float(np.partition(fused, len(fused) - k)[len(fused) - k])
+
+    def worth_looking(self, least: float, *, certain: bool, most: int) -> IntArray:
+        """The most promising clusters that were not looked at and may hold a member that scores ``least``.
+
+        Args:
+            least: the score.
+            certain: whether clusters are left out by bounds, or by estimates.
+            most: of them.
+        """
+        estimates = self.estimates()
+        left = np.flatnonzero((self.sizes > 0) & ~self.looked & ((self.bounds if certain else estimates) >= least))
+        return left[np.argsort(-estimates[left], kind="stable")][:most]

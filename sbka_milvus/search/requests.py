@@ -1,0 +1,98 @@
+"""What a query asks the store for, and which queries can be answered together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from sbka_milvus.types import Candidates, FloatArray, IntArray, StoredRows
+
+
+@dataclass(frozen=True, slots=True)
+class BestOf:
+    """The ``limit`` best members of some clusters."""
+
+    clusters: IntArray
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class These:
+    """Photos by their ids; ``clusters`` says where each lies."""
+
+    ids: IntArray
+    clusters: IntArray
+
+
+Request = BestOf | These
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What came of a query.
+
+    Attributes:
+        found: all candidates.
+        order: positions of the best among them, best first, shape (n,), int64.
+        fused: their scores, shape (n,), float32.
+        clusters: those that were looked into, nearest first, shape (P,), int64.
+        exact: whether nothing that was left out can be a better photo.
+        rows: photos that were compared with the query.
+        codes: photos of which the codes alone were.
+    """
+
+    found: Candidates
+    order: IntArray
+    fused: FloatArray
+    clusters: IntArray
+    exact: bool
+    rows: int
+    codes: int
+
+
+def searches(asked: Mapping[int, Request]) -> Iterator[tuple[list[int], BestOf]]:
+    """Searches of the store: one for all queries that ask for the same clusters.
+
+    Args:
+        asked: what each query asks for, by its number.
+
+    Yields:
+        The numbers of some queries, and what to ask for all of them; more than one of them asked for comes back to it.
+    """
+    alike: dict[bytes, list[int]] = {}
+    wanted = {row: request for row, request in asked.items() if isinstance(request, BestOf)}
+    for row, request in wanted.items():
+        alike.setdefault(np.sort(request.clusters).tobytes(), []).append(row)
+    for rows in alike.values():
+        yield rows, BestOf(wanted[rows[0]].clusters, max(wanted[row].limit for row in rows))
+
+
+def fetches(asked: Mapping[int, Request]) -> tuple[dict[int, These], These]:
+    """The queries that ask for photos by their ids, and all of those photos, each once."""
+    wanted = {row: request for row, request in asked.items() if isinstance(request, These)}
+    if not wanted:
+        return {}, These(np.empty(0, np.int64), np.empty(0, np.int64))
+    ids, first = np.unique(np.concatenate([one.ids for one in wanted.values()]), return_index=True)
+    return wanted, These(ids, np.concatenate([one.clusters for one in wanted.values()])[first])
+
+
+def candidates_of(request: These, query: FloatArray, stored: StoredRows) -> Candidates:
+    """The photos that one query asked for, of those that were fetched for all.
+
+    Args:
+        request: what it asked for.
+        query: shape (D,), float32.
+        stored: the photos, with their vectors, in the order of their ids.
+    """
+    at = np.searchsorted(stored.ids, request.ids)
+    there = at < len(stored)
+    there[there] = stored.ids[at[there]] == request.ids[there]  # others were deleted
+    rows = at[there]
+    scores = np.asarray(stored.vectors[rows] @ query, dtype=np.float32)
+    order = np.lexsort((stored.ids[rows], -scores))
+    rows = rows[order]
+    return Candidates(
+        stored.ids[rows], tuple(stored.uris[row] for row in rows), stored.cluster_ids[rows], scores[order]
+    )

@@ -1,0 +1,136 @@
+"""Codes bound every member of their cluster, and a damaged file of them is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sbka_milvus.clusters.codes import ClusterCodes
+from sbka_milvus.errors import InvalidValue
+from sbka_milvus.types import FloatArray, IntArray, normalise
+
+
+def gallery(
+    n: int, k: int, dim: int, seed: int, spread: float = 1.0
+) -> tuple[IntArray, FloatArray, IntArray, FloatArray]:
+    rng = np.random.default_rng(seed)
+    centroids = normalise(rng.normal(size=(k, dim)))
+    assignments = rng.integers(0, k, n)
+    vectors = normalise(centroids[assignments] + spread * rng.normal(size=(n, dim)) / np.sqrt(dim))
+    return rng.permutation(10 * n)[:n].astype(np.int64), vectors, assignments, centroids
+
+
+def written(codes: ClusterCodes, path: Path) -> Path:
+    with path.open("wb") as file:
+        codes.write(file)
+    return path
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(
+    n=st.integers(1, 300),
+    k=st.integers(1, 20),
+    dim=st.integers(2, 40),
+    spread=st.sampled_from([0.0, 1e-4, 0.5, 3.0]),
+    seed=st.integers(0, 2**31 - 1),
+)
+def test_the_best_code_and_its_error_bound_every_member(n, k, dim, spread, seed):
+    ids, vectors, assignments, centroids = gallery(n, k, dim, seed, spread)
+    codes = ClusterCodes.fit(ids, vectors, assignments, centroids)
+    query = normalise(np.random.default_rng(seed + 1).normal(size=dim))
+    true = vectors.astype(np.float64) @ query
+    every = np.arange(k)
+    scores = (centroids @ query).astype(np.float32)
+
+    cosines, found = codes.best(query, every, scores, n)
+
+    for cluster in every:
+        members = np.flatnonzero(assignments == cluster)
+        there = found[cluster] >= 0
+        assert sorted(found[cluster][there]) == sorted(ids[members])
+        assert np.isneginf(cosines[cluster][~there]).all()
+        assert (np.diff(cosines[cluster][there]) <= 0).all()
+        of_id = dict(zip(ids[members].tolist(), true[members].tolist(), strict=True))
+        for one, cosine in zip(found[cluster][there].tolist(), cosines[cluster][there].tolist(), strict=True):
+            assert abs(cosine - of_id[one]) <= codes.errors[cluster]
+        if len(members):
+            assert true[members].max() <= cosines[cluster][0] + codes.errors[cluster]
+
+
+def test_codes_are_a_byte_a_dimension_and_close(tmp_path):
+    ids, vectors, assignments, centroids = gallery(5000, 12, 64, 3)
+    codes = ClusterCodes.fit(ids, vectors, assignments, centroids)
+    assert codes.shape == (12, 64)
+    assert codes.errors.max() < 0.02
+    size = written(codes, tmp_path / "codes").stat().st_size
+    assert 5000 * 64 < size < 5000 * (64 + 8) + 20_000  # and the ids
+
+
+def test_what_was_written_is_read_again(tmp_path):
+    ids, vectors, assignments, centroids = gallery(400, 9, 16, 5)
+    codes = ClusterCodes.fit(ids, vectors, assignments, centroids)
+    again = ClusterCodes.open(written(codes, tmp_path / "codes"))
+    query, clusters = vectors[7], np.array([8, 0, 3])
+    scores = centroids[clusters] @ query
+    for one, other in zip(codes.best(query, clusters, scores, 5), again.best(query, clusters, scores, 5), strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(codes.errors, again.errors)
+    assert again.shape == (9, 16)
+
+
+def test_fewer_members_are_asked_for_than_there_are():
+    ids, vectors, assignments, centroids = gallery(200, 2, 8, 1)
+    codes = ClusterCodes.fit(ids, vectors, assignments, centroids)
+    cosines, found = codes.best(vectors[0], np.array([1]), centroids[1:] @ vectors[0], 3)
+    assert cosines.shape == found.shape == (1, 3)
+    members = np.flatnonzero(assignments == 1)
+    best = members[np.argsort(-(vectors[members] @ vectors[0]))][:10]
+    assert set(found[0].tolist()) <= set(ids[best].tolist())
+
+
+def test_no_photos_have_no_codes():
+    with pytest.raises(InvalidValue, match="no photos"):
+        ClusterCodes.fit(np.empty(0, np.int64), np.empty((0, 4), np.float32), np.empty(0, np.int64), np.eye(4))
+
+
+@pytest.mark.parametrize("cut", [0, 1, 15, 16, 40, 0.5, 0.99])
+def test_a_file_that_is_cut_off_is_refused(tmp_path, cut):
+    codes = ClusterCodes.fit(*gallery(300, 5, 16, 2))
+    path = written(codes, tmp_path / "codes")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: cut if isinstance(cut, int) else int(cut * len(whole))])
+    with pytest.raises(InvalidValue):
+        ClusterCodes.open(path)
+
+
+@pytest.mark.parametrize("at", [0, 100, -30, -10])
+def test_what_opening_does_not_read_the_digest_shows(tmp_path, at):
+    codes = ClusterCodes.fit(*gallery(300, 5, 16, 2))
+    path = written(codes, tmp_path / "codes")
+    assert ClusterCodes.is_whole(path)
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+    assert not ClusterCodes.is_whole(path)
+    path.write_bytes(b"")
+    assert not ClusterCodes.is_whole(path)
+
+
+@pytest.mark.parametrize("at", [0, 4])
+def test_a_file_that_begins_with_something_else_is_refused(tmp_path, at):
+    codes = ClusterCodes.fit(*gallery(300, 5, 16, 2))
+    path = written(codes, tmp_path / "codes")
+    content = bytearray(path.read_bytes())
+    content[at : at + 8] = b"\xff" * 8
+    path.write_bytes(content)
+    with pytest.raises(InvalidValue):
+        ClusterCodes.open(path)
+
+
+def test_a_missing_file_is_told_apart(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        ClusterCodes.open(tmp_path / "none")
