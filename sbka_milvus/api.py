@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -17,15 +17,17 @@ from sbka_milvus.errors import CollectionMissing, EncoderMismatch, GalleryError
 from sbka_milvus.factory import open_encoder, open_store
 from sbka_milvus.images import load_sketch
 from sbka_milvus.patience import patiently
+from sbka_milvus.pipelines.codes import codes_finder
 from sbka_milvus.pipelines.confidence import ConfidenceJudge
 from sbka_milvus.pipelines.copies import copies_finder
 from sbka_milvus.pipelines.matching import matching_finder
 from sbka_milvus.pipelines.version_states import has_model
 from sbka_milvus.pipelines.versions import follow_served
 from sbka_milvus.places import missing_index, remember_place, require_index
+from sbka_milvus.protocols import CodesOf, CopiesOf, MatchingOf
 from sbka_milvus.search import GallerySearcher, SearchOptions
 from sbka_milvus.settings import Settings, load_settings
-from sbka_milvus.types import SearchResult
+from sbka_milvus.types import FloatArray, SearchResult
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,6 +35,39 @@ if TYPE_CHECKING:
     from sbka_milvus.encoders.encoder import BundleEncoder
     from sbka_milvus.feedback import FeedbackPair
     from sbka_milvus.store import MilvusGalleryStore
+
+
+class _Finders(TypedDict, total=False):
+    matching_of: MatchingOf
+    copies_of: CopiesOf
+    codes_of: CodesOf
+
+
+class HowToSearch(TypedDict, total=False):
+    """How to search, beside what to search for; what is left out, or None, is as the settings have it.
+
+    Keys:
+        n_probe: exactly so many clusters are looked into. ``SBKA_SEARCH__N_PROBE``; by default as many as each sketch
+            needs.
+        exact: the hits must be the best photos of the whole gallery, and the result proves it (``SBKA_SEARCH__EXACT``).
+        max_probe: look into at most so many clusters (``SBKA_SEARCH__MAX_PROBE``).
+        deadline_ms: look into no further clusters after so many milliseconds (``SBKA_SEARCH__DEADLINE_MS``).
+        cluster_weight: weight of the cluster's score. By default the version's own, where it is of the form *linear*;
+            else ``SBKA_SEARCH__CLUSTER_WEIGHT``.
+        where: a filter over the columns that the photos came with, such as ``year > 2020``: see docs/ingest.md.
+        offset: leave out so many of the best hits; pages of one order, which makes the search exact.
+        per_cluster: at most so many hits of one cluster.
+    """
+
+    n_probe: int | None
+    exact: bool | None
+    max_probe: int | None
+    deadline_ms: float | None
+    cluster_weight: float | None
+    where: str | None
+    offset: int | None
+    per_cluster: int | None
+
 
 _MOST_SWITCHES = 4
 """Switches to another model that one query follows; it hardly ever meets more than one."""
@@ -80,8 +115,14 @@ class SketchSearch:
         self._settings = settings
         self._folder = folder
         self._keys = None if folder is None else AttachedKeysReader(folder.root)
-        matching_of, copies_of = (None, None) if folder is None else (matching_finder(folder), copies_finder(folder))
-        self._searcher = GallerySearcher(store, gallery, matching_of=matching_of, copies_of=copies_of)
+        self._finders: _Finders = {}
+        if folder is not None:
+            self._finders = {
+                "matching_of": matching_finder(folder),
+                "copies_of": copies_finder(folder),
+                "codes_of": codes_finder(folder),
+            }
+        self._searcher = GallerySearcher(store, gallery, **self._finders)
         self._follow()
         self._judge_of(self.encoder)
         patiently(lambda: self._searcher.matching)  # what cannot be searched is told now and not at the first sketch
@@ -142,20 +183,14 @@ class SketchSearch:
         self,
         sketch: Any,
         k: int | None = None,
-        *,
-        n_probe: int | None = None,
-        cluster_weight: float | None = None,
-        where: str | None = None,
+        **how: Unpack[HowToSearch],
     ) -> Any:
         """The photos most like a sketch.
 
         Args:
             sketch: a path, the bytes of a file, a PIL image, an array or strokes; or a list of such.
             k: hits for each sketch; by default ``SBKA_SEARCH__K``.
-            n_probe: clusters to look into; by default ``SBKA_SEARCH__N_PROBE``.
-            cluster_weight: weight of the cluster's score. By default the version's own, where it is of the form
-                *linear*; else ``SBKA_SEARCH__CLUSTER_WEIGHT``.
-            where: a filter over the columns that the photos came with, such as ``year > 2020``: see docs/ingest.md.
+            how: see :class:`HowToSearch`: ``n_probe``, ``exact``, ``where``, ``offset`` and so on.
 
         Returns:
             A :class:`~sbka_milvus.types.SearchResult`, which is a sequence of hits, best first; for a list of
@@ -163,7 +198,8 @@ class SketchSearch:
 
         Raises:
             ImageError: A sketch cannot be read, or has no ink on it.
-            InvalidValue: A number is out of range, or a weight is asked for that is not the version's own.
+            InvalidValue: A number is out of range, two do not go together, or a weight is asked for that is not the
+                version's own.
             FilterError: The filter cannot be read, or names a column that there is not.
             MatchingError: What the version is matched by is missing or damaged.
             EncoderMismatch: The gallery was switched to a model that is not in its folder.
@@ -171,7 +207,7 @@ class SketchSearch:
         """
         many = is_many(sketch)
         sketches = list(sketch) if many else [sketch]
-        options = self._options(n_probe, cluster_weight, where)
+        options = self._options(how)
         results = self._search(lambda size: [self._normalised(one, size) for one in sketches], k, options)
         return results if many else results[0]
 
@@ -187,23 +223,57 @@ class SketchSearch:
         self,
         sketches: Sequence[Image.Image],
         k: int | None = None,
-        *,
-        n_probe: int | None = None,
-        cluster_weight: float | None = None,
-        where: str | None = None,
+        **how: Unpack[HowToSearch],
     ) -> list[SearchResult]:
         """As calling, for sketches that :meth:`normalise` made."""
-        options = self._options(n_probe, cluster_weight, where)
+        options = self._options(how)
         return self._search(lambda size: [self._resized(one, size) for one in sketches], k, options)
 
-    def _options(self, n_probe: int | None, cluster_weight: float | None, where: str | None) -> SearchOptions:
+    def pages(self, sketch: Any, size: int | None = None, **how: Unpack[HowToSearch]) -> Iterator[SearchResult]:
+        """The photos most like a sketch, page by page, until there are no more; at least one page, which may be empty.
+
+        All pages are of one version and cut from one order, that of the exact search: none overlap, and no photo is
+        missed. Photos that are removed meanwhile may move others up.
+
+        Args:
+            sketch: one, as for calling.
+            size: hits a page; by default ``SBKA_SEARCH__K``.
+            how: as for calling; ``offset`` is where the first page begins.
+
+        Raises:
+            CollectionMissing: The version was dropped meanwhile, as the second switch after the first page does.
+            SbkaError: Any of those of calling.
+        """
+        size = self._settings.search.k if size is None else size
+        options = self._options({**how, "exact": True})
+        for _ in range(_MOST_SWITCHES):
+            encoder = self.encoder
+            vectors = encoder.encode_sketches([self._normalised(sketch, encoder.input_size)])
+            info = patiently(lambda: self._searcher.info)
+            if info.fingerprint == encoder.fingerprint:
+                break
+            self._follow()
+        pinned = GallerySearcher(self._store, self.gallery, version=info, **self._finders)
+        confidence: float | None = None
+        begin = options.offset
+        while True:
+            (page,) = self._answers(pinned, encoder, vectors, size, options)
+            confidence = page.confidence if options.offset == begin else confidence
+            if len(page) or options.offset == begin:
+                yield replace(page, confidence=confidence)
+            if len(page) < size:
+                return
+            options = replace(options, offset=options.offset + size)
+
+    def _options(self, how: HowToSearch) -> SearchOptions:
         defaults = self._settings.search
-        return SearchOptions(
-            n_probe=defaults.n_probe if n_probe is None else n_probe,
-            cluster_weight=cluster_weight,
-            default_weight=defaults.cluster_weight,
-            where=where,
-        )
+        asked: dict[str, Any] = {name: value for name, value in how.items() if value is not None}
+        if not asked.keys() & {"n_probe", "exact", "max_probe"}:
+            if defaults.n_probe is not None:
+                asked["n_probe"] = defaults.n_probe
+            else:
+                asked |= {"exact": defaults.exact, "max_probe": defaults.max_probe}
+        return SearchOptions(default_weight=defaults.cluster_weight, **({"deadline_ms": defaults.deadline_ms} | asked))
 
     def _normalised(self, sketch: Any, size: int) -> Image.Image:
         return load_sketch(sketch, size=size, max_pixels=self._settings.ingest.max_pixels)
@@ -227,13 +297,20 @@ class SketchSearch:
         self, draw: Callable[[int], list[Image.Image]], k: int, options: SearchOptions
     ) -> list[SearchResult]:
         encoder = self.encoder
-        judge = self._judge_of(encoder)
         vectors = encoder.encode_sketches(draw(encoder.input_size))
-        search = partial(self._searcher.search, vectors, options=options, fingerprint=encoder.fingerprint)
+        return self._answers(self._searcher, encoder, vectors, k, options)
+
+    def _answers(
+        self, searcher: GallerySearcher, encoder: BundleEncoder, vectors: FloatArray, k: int, options: SearchOptions
+    ) -> list[SearchResult]:
+        judge = self._judge_of(encoder)
+        search = partial(searcher.search, vectors, fingerprint=encoder.fingerprint)
         if judge is None or k < 1:
-            return self._with_keys(patiently(partial(search, k)))
-        found = patiently(partial(search, max(k, judge.least_hits), judge=judge.judge))
-        return self._with_keys([replace(result, hits=result.hits[:k]) for result in found])
+            return self._with_keys(patiently(partial(search, k, options)))
+        # How sure a search is shows in its best hits, whatever is shown of them.
+        best, first = replace(options, offset=0, exact=options.certain), options.offset
+        found = patiently(partial(search, max(first + k, judge.least_hits), best, judge=judge.judge))
+        return self._with_keys([replace(result, hits=result.hits[first : first + k]) for result in found])
 
     def _with_keys(self, results: list[SearchResult]) -> list[SearchResult]:
         """The hits of a gallery that is attached to a collection, each with its key there."""

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sbka_milvus.errors import SettingsError
@@ -35,13 +35,33 @@ class SearchSettings(_Group):
     """How sketches are matched."""
 
     k: int = Field(default=10, ge=1, description="Hits of a search.")
-    n_probe: int = Field(default=16, ge=1, description="Clusters that a search looks into.")
+    n_probe: int | None = Field(
+        default=None, ge=1, description="Clusters that a search looks into; empty: as many as each sketch needs."
+    )
+    exact: bool = Field(
+        default=False, description="Whether searches must find the best photos of the whole gallery, and prove it."
+    )
+    max_probe: int | None = Field(
+        default=None, ge=1, description="Clusters that a search looks into at most; empty: as many as it takes."
+    )
+    deadline_ms: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Milliseconds after which a search looks into no further clusters; empty: as long as it takes.",
+    )
     cluster_weight: float = Field(
         default=0.8,
         ge=0,
         le=1,
         description="Weight of the cluster's score in fused galleries; 0 ranks photos one-to-one.",
     )
+
+    @field_validator("n_probe", "max_probe", "deadline_ms", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
+
     min_confidence: float = Field(
         default=0.3,
         ge=0,

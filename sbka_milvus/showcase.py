@@ -51,6 +51,7 @@ def run_demo(root: Path, options: DemoOptions, settings: Settings, progress: Pro
     Raises:
         SbkaError: Any of those of the parts.
     """
+    from sbka_milvus.pipelines.codes import codes_finder
     from sbka_milvus.pipelines.demo import (
         demo_queries,
         demo_report,
@@ -87,7 +88,9 @@ def run_demo(root: Path, options: DemoOptions, settings: Settings, progress: Pro
         queries = demo_queries(world, split)
         pictures = [load_sketch(query.path, size=options.picture_size) for query in queries]
         vectors = encoder.encode_sketches(pictures)
-        searcher = GallerySearcher(store, opened.name, matching_of=matching_finder(opened))
+        searcher = GallerySearcher(
+            store, opened.name, matching_of=matching_finder(opened), codes_of=codes_finder(opened)
+        )
         results = searcher.search(vectors, 8, SearchOptions())
         rows = demo_rows(queries, pictures, [list(result) for result in results])
         title = "Sketches of categories never seen in training, and the photos found"

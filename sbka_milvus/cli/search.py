@@ -21,6 +21,8 @@ sbka search cat.png dog.png --gallery gallery/ --json
 
 sbka search cat.png --gallery gallery/ --sheet hits.png
 
+sbka search cat.png --gallery gallery/ --exact -k 50 --offset 50   (the second page of fifty, and proof that it is)
+
 sbka search cat.png --gallery gallery/ --fail-on-no-match --min-confidence 0.5
 sbka search cat.png --gallery gallery/ --where 'year > 2020 and place in ["Rome", "Oslo"]'   (columns of a manifest)
 """
@@ -32,8 +34,21 @@ def search(
     gallery: Annotated[Path, typer.Option("--gallery", "-g", help="The gallery's folder.")],
     k: Annotated[int | None, typer.Option("-k", min=1, help="Hits a sketch; by default SBKA_SEARCH__K.")] = None,
     n_probe: Annotated[
-        int | None, typer.Option(min=1, help="Clusters to look into; by default SBKA_SEARCH__N_PROBE.")
+        int | None,
+        typer.Option(min=1, help="Clusters to look into, no more and no fewer; by default as many as it takes."),
     ] = None,
+    exact: Annotated[
+        bool | None,
+        typer.Option(
+            "--exact/--not-exact", help="Find the best photos of the whole gallery, and prove it.", show_default=False
+        ),
+    ] = None,
+    max_probe: Annotated[int | None, typer.Option(min=1, help="Clusters to look into at most.")] = None,
+    deadline_ms: Annotated[
+        float | None, typer.Option(min=0.001, help="Milliseconds after which no further clusters are looked into.")
+    ] = None,
+    offset: Annotated[int, typer.Option(min=0, help="Best hits to leave out: the next page. Searches exactly.")] = 0,
+    per_cluster: Annotated[int | None, typer.Option(min=1, help="Hits of one cluster at most.")] = None,
     cluster_weight: Annotated[
         float | None,
         typer.Option(
@@ -75,7 +90,18 @@ def search(
     least = load_settings().search.min_confidence if min_confidence is None else min_confidence
     with SketchSearch.open(gallery) as engine:
         drawn = [engine.normalise(path) for path in sketches]
-        results = engine.search_normalised(drawn, k, n_probe=n_probe, cluster_weight=cluster_weight, where=where)
+        results = engine.search_normalised(
+            drawn,
+            k,
+            n_probe=n_probe,
+            exact=exact,
+            max_probe=max_probe,
+            deadline_ms=deadline_ms,
+            cluster_weight=cluster_weight,
+            where=where,
+            offset=offset,
+            per_cluster=per_cluster,
+        )
     if fail_on_no_match and any(result.confidence is None for result in results):
         raise _cannot_tell(gallery, results[0].fingerprint)
     if as_json:
@@ -86,6 +112,9 @@ def search(
                     "gallery": result.gallery,
                     "version": result.version,
                     "probes": list(result.probes),
+                    "exact": result.exact,
+                    "rows": result.rows,
+                    "codes": result.codes,
                     "confidence": result.confidence,
                     "good_match": None if result.confidence is None else result.confidence >= least,
                     "hits": [
@@ -158,6 +187,13 @@ def _show(sketch: Path, result: SearchResult, least: float) -> None:
             )
             for hit in result
         ),
+    )
+    looked = f"{len(result.probes)} {'cluster' if len(result.probes) == 1 else 'clusters'}"
+    out.print(
+        f"Exact: no other photo of the gallery is nearer ({looked} looked into)."
+        if result.exact
+        else f"{looked} looked into; --exact proves that no other photo is nearer.".capitalize(),
+        highlight=False,
     )
     if _doubtful(result, least):
         out.print(

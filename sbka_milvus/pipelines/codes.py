@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 
+import numpy as np
+
 from sbka_milvus.clusters.codes import ClusterCodes
 from sbka_milvus.embeddings import Gallery
 from sbka_milvus.embeddings.versions import codes_file
 from sbka_milvus.errors import InvalidValue
 from sbka_milvus.files import replacing
-from sbka_milvus.protocols import CodesOf
+from sbka_milvus.progress import Progress
+from sbka_milvus.protocols import CodesOf, GalleryStore
 from sbka_milvus.types import Clustering, Embeddings, VersionInfo
 
 _log = logging.getLogger(__name__)
@@ -31,9 +34,41 @@ def write_codes(gallery: Gallery, info: VersionInfo, embeddings: Embeddings, clu
     Raises:
         OutputError: The folder cannot be written.
     """
-    codes = ClusterCodes.fit(embeddings.ids, embeddings.vectors, clustering.assignments, clustering.table.centroids)
-    with replacing(codes_file(gallery.version_folder, info.token)) as file:
-        codes.write(file)
+    centroids = clustering.table.centroids
+    _write(gallery, info, ClusterCodes.fit(embeddings.ids, embeddings.vectors, clustering.assignments, centroids))
+
+
+def ensure_codes(gallery: Gallery, store: GalleryStore, info: VersionInfo, progress: Progress) -> None:
+    """Makes the codes of a version that an earlier release has built, or whose codes are gone or cannot be read.
+
+    Raises:
+        OutputError: The folder cannot be written.
+        StoreError: Milvus refused.
+    """
+    if read_codes(gallery, info) is not None:
+        return
+    ids, vectors, clusters = [], [], []
+    with progress.stage("Making codes", store.count(info), "photos") as advance:
+        for rows in store.scan(info):
+            ids.append(rows.embeddings.ids)
+            vectors.append(rows.embeddings.vectors)
+            clusters.append(rows.cluster_ids)
+            advance(len(rows))
+    if ids:
+        made = ClusterCodes.fit(
+            np.concatenate(ids), np.concatenate(vectors), np.concatenate(clusters), store.clusters(info).centroids
+        )
+        _write(gallery, info, made)
+
+
+def are_whole(gallery: Gallery, info: VersionInfo) -> bool:
+    """Whether the codes of a version are as they were written; true where there are none. Reads all of them."""
+    try:
+        return ClusterCodes.is_whole(codes_file(gallery.version_folder, info.token))
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 def codes_finder(gallery: Gallery) -> CodesOf:
@@ -54,6 +89,11 @@ def read_codes(gallery: Gallery, info: VersionInfo) -> ClusterCodes | None:
     except FileNotFoundError:
         return None
     except (OSError, InvalidValue) as error:
-        _log.warning("%s cannot be used, so searches are slower; `sbka cluster` makes it anew: %s", path, error)
+        _log.warning("%s cannot be used, so searches are slower; `sbka ingest` makes it anew: %s", path, error)
         return None
     return codes
+
+
+def _write(gallery: Gallery, info: VersionInfo, codes: ClusterCodes) -> None:
+    with replacing(codes_file(gallery.version_folder, info.token)) as file:
+        codes.write(file)

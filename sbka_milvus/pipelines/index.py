@@ -17,7 +17,7 @@ from sbka_milvus.embeddings import Gallery
 from sbka_milvus.embeddings.shards import list_shards, read_embeddings
 from sbka_milvus.embeddings.versions import VersionRecord, read_version_record, utc_now, write_version_record
 from sbka_milvus.errors import GalleryError, OutputError, StoreError
-from sbka_milvus.pipelines.codes import write_codes
+from sbka_milvus.pipelines.codes import ensure_codes, write_codes
 from sbka_milvus.pipelines.copies import ensure_copies, find_copies, write_copies
 from sbka_milvus.pipelines.fits import write_fit
 from sbka_milvus.pipelines.index_form import FormedGallery, FormOptions, MatchingForm, form_key, form_name
@@ -127,6 +127,7 @@ def build_index(gallery: Gallery, store: GalleryStore, options: IndexOptions, pr
             same = record is not None and (record.source, record.photos) == (source_state(gallery, options), count)
             if same and is_matched(gallery, served) and not options.anew:
                 ensure_copies(gallery, served)
+                ensure_codes(gallery, store, served, progress)
                 refer_to_served(gallery, store, served, datetime.now(UTC))
                 return _report(gallery, store, served, options, False, start)
         info = build_version(gallery, store, options, progress)

@@ -69,6 +69,11 @@ class GallerySearcher:
         require_model(self._info(), fingerprint)
 
     @property
+    def info(self) -> VersionInfo:
+        """The version that is searched now."""
+        return self._info()
+
+    @property
     def fingerprint(self) -> str:
         """Of the model that made the vectors of the version that is searched now."""
         return self._info().fingerprint

@@ -149,7 +149,11 @@ def _variables(model: Any, prefix: str) -> dict[str, str]:
             found |= _variables(field.annotation, f"{prefix}{name.upper()}__")
         else:
             default = field.get_default(call_default_factory=True)
-            value = default.get_secret_value() if hasattr(default, "get_secret_value") else str(default)
+            value = (
+                default.get_secret_value()
+                if hasattr(default, "get_secret_value")
+                else str("" if default is None else default)
+            )
             found[f"{prefix}{name.upper()}"] = value
     return found
 

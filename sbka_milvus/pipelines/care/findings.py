@@ -54,6 +54,7 @@ KINDS: dict[str, Kind] = {
         "The version's clusters are incomplete, or their sizes are not those of its rows.", _REBUILD, "rebuild"
     ),
     "matching_unusable": Kind("What the version's vectors were lifted by is missing or damaged.", _REBUILD, "rebuild"),
+    "codes_damaged": Kind("The codes by which searches choose photos are not what was written.", _REBUILD, "rebuild"),
     "row_missing": Kind("A photo of the shards is not in Milvus.", _REBUILD, "rebuild"),
     "row_extra": Kind("Milvus holds a photo that no shard holds.", _REBUILD, "rebuild"),
     "row_doubled": Kind("Milvus holds a photo more than once.", _REBUILD, "rebuild"),

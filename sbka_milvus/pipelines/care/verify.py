@@ -16,6 +16,7 @@ from sbka_milvus.pipelines.care.check_index import check_index
 from sbka_milvus.pipelines.care.check_shards import ShardSurvey, Stored, check_shards
 from sbka_milvus.pipelines.care.findings import Finding, Findings
 from sbka_milvus.pipelines.care.repair import repair
+from sbka_milvus.pipelines.codes import are_whole
 from sbka_milvus.pipelines.index import IndexOptions
 from sbka_milvus.pipelines.index_lock import index_lock
 from sbka_milvus.pipelines.matching import read_matching
@@ -160,6 +161,7 @@ def _look(
     if served is None:
         findings.add("not_indexed", [gallery.name] if list_shards(gallery.shard_folder) else [])
     elif stored is not None:
+        findings.add("codes_damaged", [] if are_whole(gallery, served) else [f"version {served.version}"])
         rows = check_index(gallery, store, served, shards, findings, progress)
     record = read_version_record(gallery.version_folder, served.token) if served else None
     report = VerifyReport(

@@ -24,7 +24,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_defaults():
     settings = load_settings()
     assert settings.device == "auto"
-    assert (settings.search.k, settings.search.n_probe, settings.search.cluster_weight) == (10, 16, 0.8)
+    assert (settings.search.k, settings.search.n_probe, settings.search.cluster_weight) == (10, None, 0.8)
     assert settings.milvus.uri == ""
     assert (settings.ingest.n_clusters, settings.ingest.matching) == (0, "auto")
 
@@ -38,7 +38,7 @@ def test_the_environment_is_read_with_nested_names(monkeypatch: pytest.MonkeyPat
 
     assert settings.device == "cpu"
     assert settings.milvus.uri == "http://milvus:19530"
-    assert (settings.search.cluster_weight, settings.search.k, settings.search.n_probe) == (0.25, 7, 16)
+    assert (settings.search.cluster_weight, settings.search.k, settings.search.n_probe) == (0.25, 7, None)
 
 
 def test_env_files_are_read_and_the_environment_wins(folder: Path, monkeypatch: pytest.MonkeyPatch):

@@ -131,6 +131,14 @@ class TestASoundGallery:
         assert "matching_unusable" in kinds(look(gallery, store))
         assert mend(gallery, store).is_clean
 
+    def test_damaged_codes_are_seen_and_made_anew(self, filled, store):
+        path = filled.version_folder / f"{store.served('cats').token}.codes"
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        assert kinds(look(filled, store)) == {"codes_damaged": 1}
+        assert mend(filled, store).is_clean
+
     def test_uris_that_are_no_text(self, gallery, pictures, store, make_records_of):
         write_shard(gallery.shard_folder, make_records_of(["/p/caf\udce9.jpg", "/p/b.jpg"]), gallery.fingerprint)
         index(gallery, store)

@@ -150,9 +150,9 @@ class TestTheFile:
             build_index(taught, store, IndexOptions(n_clusters=6, seed=seed), progress)
             tokens = {info.token for info in store.versions("cats")}
             assert {path.stem for path in taught.version_folder.iterdir()} == tokens
-            assert files(taught) == {".json", ".npz"}
+            assert files(taught) == {".json", ".npz", ".codes"}
         build_index(taught, store, IndexOptions(n_clusters=6, matching="fused", keep_versions=1), progress)
-        assert files(taught) == {".json"}
+        assert files(taught) == {".json", ".codes"}
 
     @pytest.mark.parametrize("content", [None, b"", b"PK something else"])
     def test_one_that_is_lost_is_noticed_and_the_version_built_anew(self, taught, store, progress, pictures, content):
@@ -200,13 +200,13 @@ class TestTheFile:
 
         def fail() -> None:
             # By now both are there, so whoever is killed here leaves nothing that is half-known.
-            assert files(taught) == {".json", ".npz"}
+            assert files(taught) == {".json", ".npz", ".codes"}
             raise failure
 
         store.on_insert = fail
         with pytest.raises(type(failure)):
             build_index(taught, store, LINEAR, progress)
-        assert files(taught) == {".json"}
+        assert files(taught) == {".json", ".codes"}
         assert [info.version for info in store.versions("cats")] == [1]
 
     def test_a_roll_back_goes_to_a_version_that_can_be_searched(self, taught, store, progress, pictures):
