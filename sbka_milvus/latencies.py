@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 Stage = Literal["encode", "search", "total"]
 """Reading and encoding sketches; finding photos, Milvus' part included; both, with whatever lies between."""
 
-_BOUNDS_S = tuple(round(base * 10.0**power, 6) for power in range(-4, 1) for base in (1, 1.5, 2, 3, 5, 7)) + (
-    10.0,
-    30.0,
-)
+_STEPS = (1, 1.5, 2, 3, 5, 7)
+_BOUNDS_S = (*(round(step * 10.0**power, 6) for power in range(-4, 1) for step in _STEPS), 10.0, 30.0)
 
 
 @dataclass(frozen=True, slots=True)

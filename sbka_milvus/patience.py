@@ -39,8 +39,8 @@ def patiently(ask: Callable[[], _T]) -> _T:
 class Circuit:
     """Asks one Milvus patiently, until it has stayed away for longer than that; then it is left alone for a while.
 
-    Those who ask meanwhile are told so at once, instead of each waiting for as long as the first one did. After the rest,
-    which doubles up to five seconds, one is let through, without patience: where that is answered, all are again.
+    Those who ask meanwhile are told so at once, instead of each waiting for as long as the first one did. After the
+    rest, which doubles up to five seconds, one is let through, without patience: if that is answered, all are again.
     Threads may share it. Nothing but :class:`~sbka_milvus.errors.StoreUnavailable` counts.
     """
 
