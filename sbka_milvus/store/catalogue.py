@@ -55,16 +55,32 @@ class Catalogue:
             CollectionMissing: It is not there, or another one by now has its number.
         """
         photos = photos_collection(info.gallery, info.version)
-        properties = self.properties(photos)
-        if not is_complete(properties) or read_info(info.gallery, info.version, properties) != info:
-            self._opened.pop(photos, None)
-            raise unknown_version(info)
+        properties = self._confirmed(info, photos)
         known = self._opened.get(photos)
         if known is None or known.info != info:
             self._session.call("load_collection", photos, long=True)
             layout = self._read_layout(info) if is_grouped(properties) else PartitionLayout.one_each(info.n_clusters)
             known = self._opened[photos] = OpenVersion(info, photos, layout)
         return known
+
+    def opened(self, info: VersionInfo) -> OpenVersion:
+        """The version as it was made ready before; looked up only where it was not.
+
+        For those who look it up themselves: whoever uses it may find another one in its place, and not notice.
+
+        Raises:
+            CollectionMissing: It was looked up, and is not there.
+        """
+        known = self._opened.get(photos_collection(info.gallery, info.version))
+        return known if known is not None and known.info == info else self.open(info)
+
+    def confirm(self, info: VersionInfo) -> None:
+        """Looks a version up. A token comes but once, so one that is there was there ever since it was made.
+
+        Raises:
+            CollectionMissing: It is not there, or another one by now has its number.
+        """
+        self._confirmed(info, photos_collection(info.gallery, info.version))
 
     def versions(self, gallery: str) -> list[VersionInfo]:
         """All complete versions, oldest first."""
@@ -78,17 +94,16 @@ class Catalogue:
         return found
 
     def served(self, gallery: str) -> VersionInfo:
-        """The version that the alias names.
+        """The version that the alias names: one look-up tells which it is and that it is whole.
 
         Raises:
             CollectionMissing: There is no alias.
             StoreError: The name is that of something else.
         """
-        target = self.target(gallery)
+        target, properties = self._describe(require_gallery_name(gallery))
         if target is None:
             raise not_served(gallery)
         name = parse_collection(target)
-        properties = self.properties(target)
         if name is None or name.gallery != gallery or name.holds_clusters or not is_complete(properties):
             raise StoreError(
                 f"'{gallery}' names the collection '{target}', which is not a complete version of this gallery.",
@@ -113,18 +128,27 @@ class Catalogue:
 
     def target(self, gallery: str) -> str | None:
         """The collection that the gallery's alias names."""
-        # Not by describe_alias, which servers before 2.3.6 do not have.
-        try:
-            return str(self._session.call("describe_collection", require_gallery_name(gallery))["collection_name"])
-        except CollectionMissing:
-            return None
+        return self._describe(require_gallery_name(gallery))[0]
 
     def properties(self, collection: str) -> dict[str, str]:
         """What a collection says of itself; nothing where it is not there."""
+        return self._describe(collection)[1]
+
+    def _describe(self, name: str) -> tuple[str | None, dict[str, str]]:
+        """The collection of a name or alias, none where it is not there, and what it says of itself."""
+        # Not by describe_alias, which servers before 2.3.6 do not have.
         try:
-            return dict(self._session.call("describe_collection", collection).get("properties") or {})
+            described = self._session.call("describe_collection", name)
         except CollectionMissing:
-            return {}
+            return None, {}
+        return str(described["collection_name"]), dict(described.get("properties") or {})
+
+    def _confirmed(self, info: VersionInfo, photos: str) -> dict[str, str]:
+        properties = self.properties(photos)
+        if not is_complete(properties) or read_info(info.gallery, info.version, properties) != info:
+            self._opened.pop(photos, None)
+            raise unknown_version(info)
+        return properties
 
     def _read_layout(self, info: VersionInfo) -> PartitionLayout:
         records = self._cluster_records(info, ["cluster_id", "partition"], 64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from sbka_milvus.errors import StoreError, StoreUnavailable
 from sbka_milvus.store.catalogue import Catalogue
 from sbka_milvus.store.milvus_search import search_rows
 from sbka_milvus.store.partitions import DEFAULT_MAX_PARTITIONS, require_max_partitions
@@ -11,6 +12,8 @@ from sbka_milvus.store.rows import audit_rows, count_rows, delete_rows, insert_r
 from sbka_milvus.store.session import MilvusSession
 from sbka_milvus.store.versions import Versions
 from sbka_milvus.types import (
+    CANDIDATE_FIELDS,
+    CandidateField,
     Candidates,
     ClusterTable,
     FloatArray,
@@ -129,6 +132,14 @@ class MilvusGalleryStore:
         """
         return self._catalogue.served(gallery)
 
+    def confirm(self, info: VersionInfo) -> None:
+        """Asks whether a version is there, whole: then it was so ever since it was made.
+
+        Raises:
+            CollectionMissing: It is not, or another one by now has its number.
+        """
+        self._catalogue.confirm(info)
+
     def count(self, info: VersionInfo) -> int:
         """How many photos a version holds, all acknowledged writes included."""
         return count_rows(self._session, self._catalogue.open(info))
@@ -138,7 +149,15 @@ class MilvusGalleryStore:
         return self._catalogue.clusters(info)
 
     def search(
-        self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int, where: str | None = None
+        self,
+        info: VersionInfo,
+        queries: FloatArray,
+        cluster_ids: IntArray,
+        limit: int,
+        where: str | None = None,
+        *,
+        unchecked: bool = False,
+        fields: Sequence[CandidateField] = CANDIDATE_FIELDS,
     ) -> list[Candidates]:
         """For each query the photos of the named clusters with the highest member scores, ties by id.
 
@@ -149,12 +168,24 @@ class MilvusGalleryStore:
             cluster_ids: shape (P,), int64: clusters to look into. None of them: no candidates.
             limit: 1 to :data:`~sbka_milvus.store.limits.MAX_LIMIT`.
             where: a filter: see :mod:`sbka_milvus.store.filters.grammar`.
+            unchecked: do not ask first whether the version is there: the caller asks, by :meth:`served` or
+                :meth:`confirm`, once for all its searches, and best after the last of them.
+            fields: what is needed of each photo beside its id and score.
 
         Raises:
             InvalidValue: An argument is out of its range.
             FilterError: The filter cannot be read, or names a column that there is not.
         """
-        return search_rows(self._session, self._catalogue.open(info), queries, cluster_ids, limit, where)
+        if not unchecked:
+            return search_rows(self._session, self._catalogue.open(info), queries, cluster_ids, limit, where, fields)
+        try:
+            return search_rows(self._session, self._catalogue.opened(info), queries, cluster_ids, limit, where, fields)
+        except StoreUnavailable:
+            raise
+        except StoreError:
+            # Where the version is gone, that is the reason.
+            self._catalogue.confirm(info)
+            raise
 
     def scan(self, info: VersionInfo, batch_size: int = 1000) -> Iterator[GalleryRows]:
         """All photos of a version with their vectors, at most ``batch_size`` at a time.

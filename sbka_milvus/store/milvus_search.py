@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from sbka_milvus.store.filters import URI_COLUMN, column_fields, milvus_name, pa
 from sbka_milvus.store.limits import require_search
 from sbka_milvus.store.session import Session
 from sbka_milvus.store.uris import decode_uri
-from sbka_milvus.types import Candidates, FloatArray, IntArray, VersionInfo
+from sbka_milvus.types import CANDIDATE_FIELDS, CandidateField, Candidates, FloatArray, IntArray, VersionInfo
 
 _RESULTS_PER_CALL = 65_536
 """Bounds the answer: at some 150 bytes a result this is about 10 MB."""
@@ -26,6 +27,7 @@ def search_rows(
     cluster_ids: IntArray,
     limit: int,
     where: str | None = None,
+    fields: Sequence[CandidateField] = CANDIDATE_FIELDS,
 ) -> list[Candidates]:
     """The photos of the named clusters with the highest member scores, for each query.
 
@@ -36,6 +38,7 @@ def search_rows(
         cluster_ids: shape (P,), int64.
         limit: 1 to :data:`~sbka_milvus.store.limits.MAX_LIMIT`.
         where: a filter: see :mod:`sbka_milvus.store.filters.grammar`.
+        fields: what is needed of each photo beside its id and score.
 
     Raises:
         InvalidValue: An argument is out of its range.
@@ -60,8 +63,8 @@ def search_rows(
             anns_field="vector",
             filter=condition,
             limit=limit,
-            # Without it Milvus Lite sends every field, vectors included.
-            output_fields=["uri", "cluster_id"],
+            # Without any Milvus Lite sends every field, vectors included.
+            output_fields=list(fields) or ["id"],
             partition_names=partitions,
             search_params={"metric_type": "COSINE"},
             # Sees what this client wrote; Strong would make each search on a server wait for its clock, some 0.2 s.
@@ -85,7 +88,7 @@ def _candidates(hits: list[Any]) -> Candidates:
     entities = [hits[row]["entity"] for row in order]
     return Candidates(
         ids=ids[order],
-        uris=tuple(decode_uri(entity["uri"]) for entity in entities),
-        cluster_ids=np.array([entity["cluster_id"] for entity in entities], dtype=np.int64),
+        uris=tuple(decode_uri(entity.get("uri", "")) for entity in entities),
+        cluster_ids=np.array([entity.get("cluster_id", -1) for entity in entities], dtype=np.int64),
         member_scores=scores[order],
     )

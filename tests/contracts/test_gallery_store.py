@@ -330,6 +330,66 @@ class TestClusters:
         assert store.clusters(store.create_version("cats", "f", odd)).exemplars == odd.exemplars
 
 
+class TestUnchecked:
+    """Searches whose caller asks once, and not each of them, whether the version is there."""
+
+    def test_what_is_there_is_found_all_the_same(self, store, small):
+        info = filled(store, small)
+        for clusters in (everything(info), np.array([1])):
+            checked = store.search(info, small.probes(3), clusters, 9)
+            for _ in range(2):
+                for found, wanted in zip(
+                    store.search(info, small.probes(3), clusters, 9, unchecked=True), checked, strict=True
+                ):
+                    assert (found.uris, found.ids.tolist()) == (wanted.uris, wanted.ids.tolist())
+
+    def test_a_lost_version_is_told_by_the_search_itself(self, store, small):
+        info = filled(store, small)
+        store.search(info, small.probes(1), everything(info), 5, unchecked=True)
+        store.drop_version(info)
+        for _ in range(2):
+            with pytest.raises(CollectionMissing, match="dropped or rebuilt"):
+                store.search(info, small.probes(1), everything(info), 5, unchecked=True)
+
+    def test_one_that_was_never_there_is_told_too(self, store, small):
+        info = filled(store, small)
+        for missing in (replace(info, version=2), replace(info, token="another"), replace(info, gallery="dogs")):
+            with pytest.raises(CollectionMissing, match="dropped or rebuilt"):
+                store.search(missing, small.probes(1), everything(info), 5, unchecked=True)
+
+    def test_confirming_tells_whether_it_is_there_and_the_very_same(self, store, small):
+        old = filled(store, small)
+        assert store.confirm(old) is None
+        store.drop_version(old)
+        with pytest.raises(CollectionMissing, match="dropped or rebuilt"):
+            store.confirm(old)
+        new = filled(store, small)
+        assert new.version == old.version
+        store.confirm(new)
+        for other in (old, replace(new, version=2), replace(new, fingerprint="another")):
+            with pytest.raises(CollectionMissing, match="dropped or rebuilt"):
+                store.confirm(other)
+
+    def test_what_is_wrong_with_the_question_is_told_as_ever(self, store, small):
+        info = filled(store, small)
+        with pytest.raises(InvalidValue, match="no cluster 3"):
+            store.search(info, small.probes(1), np.array([3]), 1, unchecked=True)
+
+    def test_only_what_is_asked_for_comes_back(self, store, small):
+        info = filled(store, small)
+        full = store.search(info, small.probes(2), everything(info), 9)
+        for fields in ((), ("uri",), ("cluster_id",), ("cluster_id", "uri")):
+            for found, wanted in zip(
+                store.search(info, small.probes(2), everything(info), 9, fields=fields), full, strict=True
+            ):
+                assert found.ids.tolist() == wanted.ids.tolist()
+                np.testing.assert_array_equal(found.member_scores, wanted.member_scores)
+                assert found.uris == (wanted.uris if "uri" in fields else ("",) * 9)
+                assert found.cluster_ids.tolist() == (
+                    wanted.cluster_ids.tolist() if "cluster_id" in fields else [-1] * 9
+                )
+
+
 class TestSearch:
     def test_the_best_come_first(self, store):
         info = store.create_version("cats", "f", axis_table())
