@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+import numpy as np
 
 from sbka_milvus.errors import CollectionMissing, StoreError
 from sbka_milvus.store.names import (
@@ -12,7 +16,7 @@ from sbka_milvus.store.names import (
     photos_collection,
     require_gallery_name,
 )
-from sbka_milvus.store.pages import Record, page_rows, read_pages
+from sbka_milvus.store.pages import LITE_PAGE, READ_BYTES, Record, page_rows, read_pages
 from sbka_milvus.store.partitions import PartitionLayout
 from sbka_milvus.store.refusals import not_served, unknown_version
 from sbka_milvus.store.schema import is_complete, is_grouped, read_clusters, read_info
@@ -118,7 +122,21 @@ class Catalogue:
             StoreError: Some are missing.
         """
         self.open(info)
-        return read_clusters(self._cluster_records(info, _CLUSTER_FIELDS, 4 * info.dim + _EXEMPLARS_BYTES))
+        ids: list[int] = []
+        tables: list[ClusterTable] = []
+        for page in self._cluster_pages(info, _CLUSTER_FIELDS, 4 * info.dim + _EXEMPLARS_BYTES):
+            # Page by page: as objects of Python, the numbers of 100,000 centroids take gigabytes.
+            ids += [int(record["cluster_id"]) for record in page]
+            tables.append(read_clusters(page))
+        self._require_all(info, ids)
+        order = np.argsort(ids, kind="stable")
+        exemplars = [one for table in tables for one in table.exemplars]
+        return ClusterTable(
+            centroids=np.concatenate([table.centroids for table in tables])[order],
+            sizes=np.concatenate([table.sizes for table in tables])[order],
+            radii=np.concatenate([table.radii for table in tables])[order],
+            exemplars=tuple(exemplars[row] for row in order),
+        )
 
     def names(self, gallery: str) -> list[CollectionName]:
         """The collections that are called like one of the gallery's, complete or not, ours or not."""
@@ -151,17 +169,22 @@ class Catalogue:
         return properties
 
     def _read_layout(self, info: VersionInfo) -> PartitionLayout:
-        records = self._cluster_records(info, ["cluster_id", "partition"], 64)
-        return PartitionLayout(tuple(record["partition"] for record in records))
+        pages = self._cluster_pages(info, ["cluster_id", "partition"], 64)
+        names = {int(record["cluster_id"]): sys.intern(record["partition"]) for page in pages for record in page}
+        self._require_all(info, list(names))
+        return PartitionLayout(tuple(names[cluster] for cluster in range(info.n_clusters)))
 
-    def _cluster_records(self, info: VersionInfo, fields: list[str], row_bytes: int) -> list[Record]:
+    def _cluster_pages(self, info: VersionInfo, fields: list[str], row_bytes: int) -> Iterator[list[Record]]:
         collection = clusters_collection(info.gallery, info.version)
         self._session.call("load_collection", collection, long=True)
-        pages = read_pages(self._session, collection, fields, page_rows(row_bytes))
-        records = sorted((record for page in pages for record in page), key=lambda record: int(record["cluster_id"]))
-        if [record["cluster_id"] for record in records] != list(range(info.n_clusters)):
+        lite = self._session.is_lite
+        page = page_rows(row_bytes, READ_BYTES, LITE_PAGE) if lite else page_rows(row_bytes)
+        return read_pages(self._session, collection, fields, page)
+
+    def _require_all(self, info: VersionInfo, ids: list[int]) -> None:
+        if sorted(ids) != list(range(info.n_clusters)):
             raise StoreError(
-                f"'{collection}' holds {len(records)} rows where {info.n_clusters} clusters are needed.",
+                f"'{clusters_collection(info.gallery, info.version)}' holds {len(ids)} rows where {info.n_clusters} "
+                "clusters are needed.",
                 "Build a new version.",
             )
-        return records

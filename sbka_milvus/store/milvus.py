@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from sbka_milvus.errors import StoreError, StoreUnavailable
 from sbka_milvus.store.catalogue import Catalogue
 from sbka_milvus.store.milvus_search import search_rows
-from sbka_milvus.store.partitions import DEFAULT_MAX_PARTITIONS, require_max_partitions
+from sbka_milvus.store.partitions import require_max_partitions
 from sbka_milvus.store.rows import audit_rows, count_rows, delete_rows, insert_rows, scan_rows
 from sbka_milvus.store.session import MilvusSession
+from sbka_milvus.store.tls import NO_TLS, Tls
 from sbka_milvus.store.versions import Versions
 from sbka_milvus.types import (
     CANDIDATE_FIELDS,
@@ -37,7 +38,9 @@ class MilvusGalleryStore:
         db_name: the server's database; empty for the default one.
         timeout_s: the longest one request may take, in seconds; minutes are allowed for loading a version, counting it
             and searching it for many sketches at once.
-        max_partitions: versions with more clusters than this group them into super-cluster partitions.
+        max_partitions: versions with more clusters than this group them into super-cluster partitions; by default 256
+            on Milvus Lite and 64 on a server, which takes seconds to load each few of them.
+        tls: whom to trust at an ``https://`` address, and who to be there.
 
     Raises:
         InvalidValue: An argument cannot be used.
@@ -52,10 +55,12 @@ class MilvusGalleryStore:
         token: str = "",
         db_name: str = "",
         timeout_s: float = 10.0,
-        max_partitions: int = DEFAULT_MAX_PARTITIONS,
+        max_partitions: int | None = None,
+        tls: Tls = NO_TLS,
     ) -> None:
-        require_max_partitions(max_partitions)
-        self._session = MilvusSession(uri, token, db_name, timeout_s)
+        if max_partitions is not None:
+            require_max_partitions(max_partitions)
+        self._session = MilvusSession(uri, token, db_name, timeout_s, tls)
         self._catalogue = Catalogue(self._session)
         self._versions = Versions(self._session, self._catalogue, max_partitions)
 

@@ -48,32 +48,40 @@ def search_rows(
     asked = None if where is None else _said_to_milvus(version.info, where)
     if len(wanted) == 0:
         # Milvus takes an empty list of partitions for all of them.
-        return [_candidates([]) for _ in queries]
-    partitions, condition = version.layout.select(wanted)
-    if asked is not None:
-        condition = f"({condition}) and ({asked})" if condition else asked
+        return [_candidates([], limit) for _ in queries]
+    scopes = [(partitions, _both(condition, asked)) for partitions, condition in version.layout.scopes(wanted)]
     step = max(1, min(_QUERIES_PER_CALL, _RESULTS_PER_CALL // limit))
     results: list[Candidates] = []
     for start in range(0, len(queries), step):
         batch = list(queries[start : start + step])
-        answer = session.call(
-            "search",
-            version.photos,
-            data=batch,
-            anns_field="vector",
-            filter=condition,
-            limit=limit,
-            # Without any Milvus Lite sends every field, vectors included.
-            output_fields=list(fields) or ["id"],
-            partition_names=partitions,
-            search_params={"metric_type": "COSINE"},
-            # Sees what this client wrote; Strong would make each search on a server wait for its clock, some 0.2 s.
-            consistency_level="Session",
-            # The timeout is for one sketch that somebody waits for.
-            long=len(batch) > 1,
-        )
-        results.extend(_candidates(list(hits)) for hits in answer)
+        found: list[list[Any]] = [[] for _ in batch]
+        for partitions, condition in scopes:
+            answer = session.call(
+                "search",
+                version.photos,
+                data=batch,
+                anns_field="vector",
+                filter=condition,
+                limit=limit,
+                # Without any Milvus Lite sends every field, vectors included.
+                output_fields=list(fields) or ["id"],
+                partition_names=partitions,
+                search_params={"metric_type": "COSINE"},
+                # Sees what this client wrote; Strong would make each search on a server wait for its clock, some 0.2 s.
+                consistency_level="Session",
+                # The timeout is for one sketch that somebody waits for.
+                long=len(batch) > 1,
+            )
+            for hits, more in zip(found, answer, strict=True):
+                hits.extend(more)
+        results.extend(_candidates(hits, limit) for hits in found)
     return results
+
+
+def _both(condition: str, asked: str | None) -> str:
+    if asked is None:
+        return condition
+    return f"({condition}) and ({asked})" if condition else asked
 
 
 def _said_to_milvus(info: VersionInfo, where: str) -> str:
@@ -81,10 +89,10 @@ def _said_to_milvus(info: VersionInfo, where: str) -> str:
     return to_milvus(condition, lambda name: name if name == URI_COLUMN else milvus_name(info.fields, name))
 
 
-def _candidates(hits: list[Any]) -> Candidates:
+def _candidates(hits: list[Any], limit: int) -> Candidates:
     ids = np.array([hit["id"] for hit in hits], dtype=np.int64)
     scores = np.array([hit["distance"] for hit in hits], dtype=np.float32)
-    order = np.lexsort((ids, -scores))
+    order = np.lexsort((ids, -scores))[:limit]
     entities = [hits[row]["entity"] for row in order]
     return Candidates(
         ids=ids[order],
