@@ -20,7 +20,7 @@ _NOT_LOADED = 101
 _BUSY = {2, 8}  # service unavailable (pymilvus: connection failed), rate limit
 _BUSY_WORDS = ("retry timeout", "retry run out", "not ready", "fail connecting", "closed channel", "wait for loading")
 
-_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
+_UNTRUSTED = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed")
 
 _UNREACHABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
 _REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
@@ -66,7 +66,7 @@ def translate(error: Exception, place: str) -> StoreError:
         error = error.__cause__
     code, text = _code(error), _text(error)
     answer = f"The store {place} answers: {text}."
-    if _UNTRUSTED in text:
+    if any(words in text for words in _UNTRUSTED):
         return StoreError(
             f"The store {place} has a certificate that is not trusted: {text}.",
             "Name the file of the authority that signed it in SBKA_MILVUS__CA_FILE, and the name that it is made out "
