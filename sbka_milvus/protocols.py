@@ -243,13 +243,14 @@ class GalleryStore(Protocol):
             FilterError: The filter cannot be read, or names a column that the version has not.
         """
 
-    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray) -> StoredRows:
+    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray, *, unchecked: bool = False) -> StoredRows:
         """Photos by their ids, with their vectors.
 
         Args:
             info: the version.
             ids: shape (n,), int64, distinct.
             cluster_ids: shape (n,), int64: the cluster of each.
+            unchecked: as for :meth:`search`.
 
         Returns:
             Those that are there, in the order of their ids.

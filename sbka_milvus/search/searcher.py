@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 
-from sbka_milvus.errors import CollectionMissing, InvalidValue, MatchingError
+from sbka_milvus.errors import CollectionMissing, InvalidValue, MatchingError, SbkaError, StoreUnavailable
 from sbka_milvus.protocols import CodesOf, CopiesOf, GalleryStore, Judge, Matching, MatchingOf
 from sbka_milvus.search.hits import result_of
 from sbka_milvus.search.options import SearchOptions
@@ -18,6 +18,9 @@ from sbka_milvus.types import Candidates, FloatArray, SearchResult, VersionInfo,
 
 DEFAULT_MAX_LIMIT = 16_384
 """The most results of one Milvus search."""
+
+_MOST_SWITCHES = 5
+"""Switches to another version that one query follows."""
 
 
 class GallerySearcher:
@@ -129,30 +132,62 @@ class GallerySearcher:
         """
         if k < 1:
             raise InvalidValue(f"k is {k}; at least one hit must be asked for.")
-        served = self._served()
-        while True:
-            if fingerprint is not None:
-                require_model(served.info, fingerprint)
-            weight = served.fusion_weight(options)
-            lifted = served.queries(queries)
-            scores = score_clusters(lifted, served.table.centroids)
-            require_unit_rows(lifted, "queries")
+        served = self._cached or self._served()
+        for _ in range(_MOST_SWITCHES):
+            # The version that was served last is searched at once, and looked up afterwards: if it is served still, it
+            # was all along. Else it starts over on the one that is, whatever came of it.
             try:
-                probed = self._probed(served, lifted, scores, k, options, weight)
-                found = [
-                    result_of(served, query, of_clusters, one, options, weight, k)
-                    for query, of_clusters, one in zip(lifted, scores, probed, strict=True)
-                ]
-                return found if judge is None else judge(queries, served.table, found, served.matching)
-            except CollectionMissing:
-                # The version was dropped while it was searched: start over on the one that is served now.
+                found = self._search(served, queries, k, options, fingerprint)
+            except StoreUnavailable:
+                raise
+            except SbkaError:
                 fresh = self._served()
                 if fresh.info == served.info:
                     raise
                 served = fresh
+                continue
+            fresh = self._served()
+            if fresh.info == served.info or self._stays_with(served, fresh, fingerprint):
+                break
+            served = fresh
+        else:
+            # It is switched faster than it is searched.
+            self._store.confirm(served.info)
+        return found if judge is None else judge(queries, served.table, found, served.matching)
+
+    def _stays_with(self, served: Served, fresh: Served, fingerprint: str | None) -> bool:
+        """Whether the answer of a version that is not served any more is the best that can be had: it is there still,
+        and the one that is served now is of another model than the query.
+        """
+        if fingerprint in (None, fresh.info.fingerprint):
+            return False
+        try:
+            self._store.confirm(served.info)
+        except CollectionMissing:
+            return False
+        return True
+
+    def _search(
+        self, served: Served, queries: FloatArray, k: int, options: SearchOptions, fingerprint: str | None
+    ) -> list[SearchResult]:
+        """The results of one version, which is not asked whether it is there."""
+        if fingerprint is not None:
+            require_model(served.info, fingerprint)
+        weight = served.fusion_weight(options)
+        lifted = served.queries(queries)
+        scores = score_clusters(lifted, served.table.centroids)
+        require_unit_rows(lifted, "queries")
+        probed = self._probed(served, lifted, scores, k, options, weight)
+        return [
+            result_of(served, query, of_clusters, one, options, weight, k)
+            for query, of_clusters, one in zip(lifted, scores, probed, strict=True)
+        ]
 
     def _info(self) -> VersionInfo:
-        return self._version or self._store.served(self._gallery)
+        if self._version is None:
+            return self._store.served(self._gallery)
+        self._store.confirm(self._version)
+        return self._version
 
     def _served(self) -> Served:
         info = self._info()
@@ -204,12 +239,12 @@ class GallerySearcher:
             answers = {}
             for rows, request in searches(asked):
                 found = self._store.search(
-                    served.info, queries[rows], request.clusters, request.limit, where=options.where
+                    served.info, queries[rows], request.clusters, request.limit, options.where, unchecked=True
                 )
                 answers.update(zip(rows, found, strict=True))
             pointed_at, everything = fetches(asked)
             if pointed_at:
-                stored = self._store.fetch(served.info, everything.ids, everything.clusters)
+                stored = self._store.fetch(served.info, everything.ids, everything.clusters, unchecked=True)
                 answers.update((row, candidates_of(one, queries[row], stored)) for row, one in pointed_at.items())
             asked.clear()
         return [results[row] for row in range(len(runs))]

@@ -193,18 +193,20 @@ class MilvusGalleryStore:
             self._catalogue.confirm(info)
             raise
 
-    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray) -> StoredRows:
+    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray, *, unchecked: bool = False) -> StoredRows:
         """Photos by their ids, with their vectors; those that are there, in the order of their ids.
 
         Args:
             info: the version.
             ids: shape (n,), int64, distinct.
             cluster_ids: shape (n,), int64: the cluster of each.
+            unchecked: as for :meth:`search`.
 
         Raises:
             InvalidValue: A cluster does not exist.
         """
-        return fetch_rows(self._session, self._catalogue.open(info), ids, cluster_ids)
+        version = self._catalogue.opened(info) if unchecked else self._catalogue.open(info)
+        return fetch_rows(self._session, version, ids, cluster_ids)
 
     def scan(self, info: VersionInfo, batch_size: int = 1000) -> Iterator[GalleryRows]:
         """All photos of a version with their vectors, at most ``batch_size`` at a time.
