@@ -47,6 +47,10 @@ class MilvusSettings(_Group):
         le=1023,
         description="Cluster partitions of a gallery; more clusters share them. 0: 256, on a server 64.",
     )
+    index: Literal["auto", "flat", "hnsw"] = Field(
+        default="auto",
+        description="Index of vectors: flat (exact), hnsw (may miss some), auto (hnsw in a server's huge partitions).",
+    )
 
 
 class SearchSettings(_Group):
