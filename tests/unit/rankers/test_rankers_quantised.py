@@ -7,7 +7,7 @@ import pytest
 
 from sbka_milvus.errors import InvalidValue
 from sbka_milvus.rankers import Plain, Quantised, rank_positions
-from sbka_milvus.rankers.quantised import squared_distances
+from sbka_milvus.subspaces import squared_distances
 
 HALF = np.sqrt(0.5)
 GALLERY = np.array([[0.6, 0, 0.8, 0], [0.6, 0, 0, 0.8], [0, 0.6, 0.8, 0], [0, 0.6, 0, 0.8]], dtype=np.float32)
