@@ -95,4 +95,5 @@ def kin_means(values: FloatArray, vectors: FloatArray, k: int) -> Float64Array:
     """
     n = len(values)
     rows, columns = kin_pairs(*near_pairs(vectors, k), n)
-    return np.bincount(rows, weights=kin_shares(rows, n) * values[columns].astype(np.float64), minlength=n)
+    weights = kin_shares(rows, n) * values[columns].astype(np.float64)
+    return np.asarray(np.bincount(rows, weights=weights, minlength=n), dtype=np.float64)
