@@ -16,7 +16,8 @@ from sbka_milvus.embeddings.attached import AttachedKeysReader
 from sbka_milvus.errors import CollectionMissing, EncoderMismatch, GalleryError
 from sbka_milvus.factory import open_encoder, open_store
 from sbka_milvus.images import load_sketch
-from sbka_milvus.patience import patiently
+from sbka_milvus.latencies import Latencies
+from sbka_milvus.patience import Circuit
 from sbka_milvus.pipelines.codes import codes_finder
 from sbka_milvus.pipelines.confidence import ConfidenceJudge
 from sbka_milvus.pipelines.copies import copies_finder
@@ -84,6 +85,7 @@ class SketchSearch:
 
     Opened from a folder, it follows the gallery to another model: the first query that meets the new version loads
     that model, which takes seconds, and answers with it. Each answer is of one version and of that version's encoder.
+    ``latencies.summary()`` tells how long searches took (:class:`~sbka_milvus.latencies.Latencies`).
 
     >>> search = SketchSearch.open("gallery/")  # doctest: +SKIP
     >>> for hit in search("cat.png", k=10):  # doctest: +SKIP
@@ -114,6 +116,8 @@ class SketchSearch:
         """
         self.gallery = gallery
         self.encoder = encoder
+        self.latencies = Latencies()
+        self._circuit = Circuit()
         self._former: BundleEncoder | None = None
         self._judge: tuple[BundleEncoder, ConfidenceJudge | None] | None = None
         self._loading = Lock()
@@ -131,7 +135,9 @@ class SketchSearch:
         self._searcher = GallerySearcher(store, gallery, **self._finders)
         self._follow()
         self._judge_of(self.encoder)
-        patiently(lambda: self._searcher.matching)  # what cannot be searched is told now and not at the first sketch
+        self._circuit.ask(
+            lambda: self._searcher.matching
+        )  # what cannot be searched is told now and not at the first sketch
 
     @classmethod
     def open(
@@ -256,7 +262,7 @@ class SketchSearch:
         for _ in range(_MOST_SWITCHES):
             encoder = self.encoder
             vectors = encoder.encode_sketches([self._normalised(sketch, encoder.input_size)])
-            info = patiently(lambda: self._searcher.info)
+            info = self._circuit.ask(lambda: self._searcher.info)
             if info.fingerprint == encoder.fingerprint:
                 break
             self._follow()
@@ -305,8 +311,11 @@ class SketchSearch:
         self, draw: Callable[[int], list[Image.Image]], k: int, options: SearchOptions
     ) -> list[SearchResult]:
         encoder = self.encoder
-        vectors = encoder.encode_sketches(draw(encoder.input_size))
-        return self._answers(self._searcher, encoder, vectors, k, options)
+        with self.latencies.timed("total"):
+            with self.latencies.timed("encode"):
+                vectors = encoder.encode_sketches(draw(encoder.input_size))
+            with self.latencies.timed("search"):
+                return self._answers(self._searcher, encoder, vectors, k, options)
 
     def _answers(
         self, searcher: GallerySearcher, encoder: BundleEncoder, vectors: FloatArray, k: int, options: SearchOptions
@@ -314,13 +323,13 @@ class SketchSearch:
         judge = self._judge_of(encoder)
         search = partial(searcher.search, vectors, fingerprint=encoder.fingerprint)
         if judge is None or k < 1:
-            return self._with_keys(patiently(partial(search, k, options)))
-        # How sure a search is shows in its best hits, whatever is shown of them.
+            return self._with_keys(self._circuit.ask(partial(search, k, options)))
         if options.reranker is not None:
             reranked = partial(search, k, options, judge=judge.judge, judged=judge.least_hits)
-            return self._with_keys(patiently(reranked))
+            return self._with_keys(self._circuit.ask(reranked))
+        # How sure a search is shows in its best hits, whatever is shown of them.
         best, first = replace(options, offset=0, exact=options.certain), options.offset
-        found = patiently(partial(search, max(first + k, judge.least_hits), best, judge=judge.judge))
+        found = self._circuit.ask(partial(search, max(first + k, judge.least_hits), best, judge=judge.judge))
         return self._with_keys([replace(result, hits=result.hits[first : first + k]) for result in found])
 
     def _with_keys(self, results: list[SearchResult]) -> list[SearchResult]:
@@ -348,7 +357,7 @@ class SketchSearch:
             EncoderMismatch: It is not in the folder, or there is no folder.
         """
         with self._loading:
-            wanted = patiently(lambda: self._searcher.fingerprint)
+            wanted = self._circuit.ask(lambda: self._searcher.fingerprint)
             if wanted == self.encoder.fingerprint:
                 return
             encoder = self._former  # which is right after a roll-back

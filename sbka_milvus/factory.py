@@ -14,8 +14,8 @@ from sbka_milvus.images import Split, list_images, source_photos
 from sbka_milvus.images.source import printable
 from sbka_milvus.places import milvus_address, milvus_place, missing_index, remember_place, require_index
 from sbka_milvus.progress import Progress
-from sbka_milvus.settings import Settings
-from sbka_milvus.store import require_gallery_name
+from sbka_milvus.settings import MilvusSettings, Settings
+from sbka_milvus.store import Tls, require_gallery_name
 
 if TYPE_CHECKING:
     from sbka_milvus.encoders.encoder import BundleEncoder
@@ -110,8 +110,19 @@ def open_store(gallery: Gallery | None, settings: Settings) -> MilvusGalleryStor
         token=milvus.token.get_secret_value(),
         db_name=milvus.db_name,
         timeout_s=milvus.timeout_s,
-        max_partitions=milvus.max_partitions,
+        max_partitions=milvus.max_partitions or None,
+        # A Milvus that `sbka up` runs is on this machine, and none of the settings'.
+        tls=milvus_tls(milvus) if milvus.uri else Tls(),
     )
+
+
+def milvus_tls(milvus: MilvusSettings) -> Tls:
+    """Whom to trust at the Milvus of the settings, and who to be there.
+
+    Raises:
+        InvalidValue: The settings name a certificate without its key, or the other way round.
+    """
+    return Tls(milvus.ca_file, milvus.server_name, milvus.client_cert_file, milvus.client_key_file)
 
 
 @contextmanager

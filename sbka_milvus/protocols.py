@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 from PIL import Image
 
 from sbka_milvus.types import (
+    CANDIDATE_FIELDS,
+    CandidateField,
     Candidates,
     ClusterTable,
     FloatArray,
@@ -222,6 +224,13 @@ class GalleryStore(Protocol):
     def served(self, gallery: str) -> VersionInfo:
         """The version that is served."""
 
+    def confirm(self, info: VersionInfo) -> None:
+        """Asks whether a version is there, whole: then it was so ever since it was made.
+
+        Raises:
+            CollectionMissing: It is not, or another one by now has its number.
+        """
+
     def count(self, info: VersionInfo) -> int:
         """How many photos a version holds."""
 
@@ -229,7 +238,15 @@ class GalleryStore(Protocol):
         """The clusters as they were given to :meth:`create_version`."""
 
     def search(
-        self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int, where: str | None = None
+        self,
+        info: VersionInfo,
+        queries: FloatArray,
+        cluster_ids: IntArray,
+        limit: int,
+        where: str | None = None,
+        *,
+        unchecked: bool = False,
+        fields: Sequence[CandidateField] = CANDIDATE_FIELDS,
     ) -> list[Candidates]:
         """For each query the ``limit`` photos of the named clusters with the highest member scores.
 
@@ -238,6 +255,11 @@ class GalleryStore(Protocol):
             cluster_ids: shape (P,), int64: clusters to look into. None of them: no candidates.
             limit: at least 1; a store may have a largest one (16,384 for Milvus).
             where: a filter such as ``year > 2020``: only photos that meet it count.
+            unchecked: do not ask first whether the version is there, which takes a call of its own. The caller does
+                so itself, by :meth:`served` or :meth:`confirm`, for any number of searches at once, and best *after*
+                the last of them: a version that is there then was there during all of them, and was no other one.
+                What is found where it was not counts for nothing.
+            fields: what is needed of each photo beside its id and score.
 
         Returns:
             Q results, ordered by member score, highest first, ties by id.
@@ -246,13 +268,14 @@ class GalleryStore(Protocol):
             FilterError: The filter cannot be read, or names a column that the version has not.
         """
 
-    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray) -> StoredRows:
+    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray, *, unchecked: bool = False) -> StoredRows:
         """Photos by their ids, with their vectors.
 
         Args:
             info: the version.
             ids: shape (n,), int64, distinct.
             cluster_ids: shape (n,), int64: the cluster of each.
+            unchecked: as for :meth:`search`.
 
         Returns:
             Those that are there, in the order of their ids.

@@ -20,14 +20,32 @@ class _Group(BaseModel):
 class MilvusSettings(_Group):
     """Where the vectors are kept."""
 
-    uri: str = Field(default="", description="Address of a Milvus server; empty: the Milvus embedded in the gallery.")
+    # Not shown: a user and a password may stand in it.
+    uri: str = Field(
+        default="",
+        repr=False,
+        description="Address of a Milvus server; empty: the Milvus embedded in the gallery.",
+    )
     token: SecretStr = Field(default=SecretStr(""), description="Token of the server, user:password or an API key.")
     db_name: str = Field(default="", description="Database of the server; empty: its default.")
+    ca_file: str = Field(
+        default="", description="Certificate file of the authority of an https:// server; empty: the public ones."
+    )
+    server_name: str = Field(
+        default="", description="Name that the server's certificate is made out to; empty: that of its address."
+    )
+    client_cert_file: str = Field(
+        default="", description="Certificate file that the server asks clients for; empty: it asks for none."
+    )
+    client_key_file: str = Field(default="", description="Private key of that certificate.")
     timeout_s: float = Field(
         default=30.0, gt=0, allow_inf_nan=False, description="Seconds that one call to Milvus may take."
     )
     max_partitions: int = Field(
-        default=256, ge=1, le=1024, description="Cluster partitions of a gallery; more clusters share partitions."
+        default=0,
+        ge=0,
+        le=1023,
+        description="Cluster partitions of a gallery; more clusters share them. 0: 256, on a server 64.",
     )
 
 
@@ -189,7 +207,7 @@ def load_settings() -> Settings:
                 f"{variable} is no setting.", "Correct its name; .env.example lists them all."
             ) from error
         # A token, or an address with a password in it, is never shown.
-        hidden = isinstance(first.get("input"), dict) or first["loc"][-1] in ("token", "url")
+        hidden = isinstance(first.get("input"), dict) or first["loc"][-1] in ("token", "url", "uri")
         given = "" if hidden else f" {first.get('input')!r}"
         raise SettingsError(
             f"{variable} cannot be{given}: {first['msg']}.", "Change it in the environment or in .env."

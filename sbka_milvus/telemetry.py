@@ -37,6 +37,9 @@ UNITS_FAILED = Metric("sbka_worker_units_failed", "Units of jobs that a worker h
 ERROR_AGE = Metric("sbka_worker_last_error_age_seconds", "Seconds since a worker's last error.", ("worker",))
 ERROR_INFO = Metric("sbka_worker_last_error", "Of which kind a worker's last error was.", ("worker", "kind"))
 
+SEARCH_SECONDS = Metric("sbka_search_seconds", "How long a stage of a search took, in seconds.", ("stage",))
+"""Of whoever searches, in a registry of its own; not of workers."""
+
 METRICS = (
     REDIS_UP,
     QUEUE_DEPTH,

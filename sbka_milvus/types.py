@@ -30,6 +30,11 @@ Metadata = Mapping[str, Scalar]
 
 FieldKind = Literal["text", "int", "float", "bool"]
 
+CandidateField = Literal["uri", "cluster_id"]
+"""What a store says of a photo that it found, beside its id and score."""
+
+CANDIDATE_FIELDS: tuple[CandidateField, ...] = ("uri", "cluster_id")
+
 UNIT_NORM_TOLERANCE = 1e-3
 
 
@@ -262,8 +267,8 @@ class Candidates:
 
     Attributes:
         ids: shape (n,), int64.
-        uris: n URIs.
-        cluster_ids: shape (n,), int64.
+        uris: n URIs; empty texts where they were not asked for.
+        cluster_ids: shape (n,), int64; -1 where they were not asked for.
         member_scores: shape (n,), float32: cosine of the query and the photo.
     """
 

@@ -15,13 +15,14 @@ from sbka_milvus.embeddings.vector_files import open_vector_file
 from sbka_milvus.embeddings.versions import VersionRecord
 from sbka_milvus.embeddings.workspace import gallery_name
 from sbka_milvus.errors import GalleryError, StoreError
-from sbka_milvus.factory import following, index_options, open_encoder, open_store, prepare_gallery
+from sbka_milvus.factory import following, index_options, milvus_tls, open_encoder, open_store, prepare_gallery
 from sbka_milvus.pipelines.index import IndexOptions, IndexReport, build_index, is_built_from, require_current
 from sbka_milvus.pipelines.index_form import MatchingForm
 from sbka_milvus.pipelines.versions import follow_served
 from sbka_milvus.places import EMBEDDED, milvus_address, milvus_place, remember_place, without_password
 from sbka_milvus.progress import Progress
 from sbka_milvus.settings import Settings
+from sbka_milvus.store import Tls
 
 if TYPE_CHECKING:
     from sbka_milvus.encoders.encoder import BundleEncoder
@@ -192,8 +193,16 @@ def attach_to(
             f"The gallery would be called {alias!r} in Milvus, as the collection is.", "Give it another --name."
         )
     milvus = settings.milvus
-    token, database = milvus.token.get_secret_value(), milvus.db_name
-    with ForeignCollection(place, wanted.name, token=token, db_name=database, timeout_s=milvus.timeout_s) as collection:
+    # Certificates are those of the Milvus of the settings, which the collection may not lie in.
+    tls = milvus_tls(milvus) if place == milvus.uri else Tls()
+    with ForeignCollection(
+        place,
+        wanted.name,
+        token=milvus.token.get_secret_value(),
+        db_name=milvus.db_name,
+        timeout_s=milvus.timeout_s,
+        tls=tls,
+    ) as collection:
         fields = collection.fields(vector=wanted.vector, key=wanted.key, uri=wanted.uri)
         if model is not None:
             require_dim(wanted.name, fields.vector, fields.dim, read_manifest(model).dim)

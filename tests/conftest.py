@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+# What starts servers for tests is shared by the rooms of tests, and is imported by its name alone.
+sys.path.insert(0, str(Path(__file__).parent / "servers"))
 # Two workers' worth of cores is what continuous integration has; more threads only fight.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 # Tests must not depend on a developer's own settings.

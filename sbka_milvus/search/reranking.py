@@ -41,7 +41,6 @@ class Reranking:
         served: the version that was searched.
         reranker: what scores anew.
         depth: candidates of each query that are re-ranked.
-        options: how it was searched.
         weight: of the cluster score.
     """
 
@@ -51,14 +50,12 @@ class Reranking:
         served: Served,
         reranker: Reranker,
         depth: int,
-        options: SearchOptions,
         weight: float,
     ) -> None:
         self._store = store
         self._served = served
         self._reranker = reranker
         self._depth = depth
-        self._options = options
         self._weight = weight
 
     def reranked(
@@ -90,7 +87,8 @@ class Reranking:
         rows = list(known)
         left = ~np.isin(ids, np.concatenate([np.empty(0, np.int64), *(one.ids for one in known)]))
         if left.any():
-            rows.append(self._store.fetch(self._served.info, ids[left], np.concatenate(clusters)[first][left]))
+            of_these = np.concatenate(clusters)[first][left]
+            rows.append(self._store.fetch(self._served.info, ids[left], of_these, unchecked=True))
         if not rows:
             return ids, np.empty((0, self._served.info.dim), dtype=np.float32)
         found, first = np.unique(np.concatenate([one.ids for one in rows]), return_index=True)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 
-from sbka_milvus.errors import CollectionMissing, InvalidValue, MatchingError
+from sbka_milvus.errors import CollectionMissing, InvalidValue, MatchingError, SbkaError, StoreUnavailable
 from sbka_milvus.protocols import CodesOf, CopiesOf, GalleryStore, Judge, Matching, MatchingOf
 from sbka_milvus.search.hits import result_of
 from sbka_milvus.search.options import SearchOptions
@@ -20,6 +20,9 @@ from sbka_milvus.types import Candidates, FloatArray, SearchResult, StoredRows, 
 
 DEFAULT_MAX_LIMIT = 16_384
 """The most results of one Milvus search."""
+
+_MOST_SWITCHES = 5
+"""Switches to another version that one query follows."""
 
 
 class GallerySearcher:
@@ -136,41 +139,85 @@ class GallerySearcher:
         """
         if k < 1:
             raise InvalidValue(f"k is {k}; at least one hit must be asked for.")
-        reranker = options.chosen_reranker
-        depth = 0 if reranker is None else require_depth(options, k)
-        wanted = options.offset + k if reranker is None else max(depth, judged)
-        served = self._served()
-        while True:
-            if fingerprint is not None:
-                require_model(served.info, fingerprint)
-            weight = served.fusion_weight(options)
-            lifted = served.queries(queries)
-            scores = score_clusters(lifted, served.table.centroids)
-            require_unit_rows(lifted, "queries")
+        served = self._cached or self._served()
+        for _ in range(_MOST_SWITCHES):
+            # The version that was served last is searched at once, and looked up afterwards: if it is served still, it
+            # was all along. Else it starts over on the one that is, whatever came of it.
             try:
-                known: list[StoredRows] = []
-                probed = self._probed(served, lifted, scores, wanted, options, weight, known)
-                if reranker is None:
-                    found = _results(served, lifted, scores, probed, options, weight, k)
-                    return found if judge is None else judge(queries, served.table, found, served.matching)
-                reranking = Reranking(self._store, served, reranker, depth, options, weight)
-                again = reranking.reranked(lifted, scores, probed, known)
-                found = _results(served, lifted, scores, again, options, weight, k)
-                if judge is None:
-                    return found
-                plain = replace(options, reranker=None, rerank_depth=None, offset=0)
-                before = _results(served, lifted, scores, probed, plain, weight, wanted)
-                sure = judge(queries, served.table, before, served.matching)
-                return [replace(one, confidence=of.confidence) for one, of in zip(found, sure, strict=True)]
-            except CollectionMissing:
-                # The version was dropped while it was searched: start over on the one that is served now.
+                found, shown = self._search(served, queries, k, options, fingerprint, judged if judge else 0)
+            except StoreUnavailable:
+                raise
+            except SbkaError:
                 fresh = self._served()
                 if fresh.info == served.info:
                     raise
                 served = fresh
+                continue
+            fresh = self._served()
+            if fresh.info == served.info or self._stays_with(served, fresh, fingerprint):
+                break
+            served = fresh
+        else:
+            # It is switched faster than it is searched.
+            self._store.confirm(served.info)
+        if judge is None:
+            return found
+        sure = judge(queries, served.table, shown, served.matching)
+        return [replace(one, confidence=of.confidence) for one, of in zip(found, sure, strict=True)]
+
+    def _stays_with(self, served: Served, fresh: Served, fingerprint: str | None) -> bool:
+        """Whether the answer of a version that is not served any more is the best that can be had: it is there still,
+        and the one that is served now is of another model than the query.
+        """
+        if fingerprint in (None, fresh.info.fingerprint):
+            return False
+        try:
+            self._store.confirm(served.info)
+        except CollectionMissing:
+            return False
+        return True
+
+    def _search(
+        self,
+        served: Served,
+        queries: FloatArray,
+        k: int,
+        options: SearchOptions,
+        fingerprint: str | None,
+        judged: int,
+    ) -> tuple[list[SearchResult], list[SearchResult]]:
+        """The results of one version, which is not asked whether it is there; and those that a judge should see.
+
+        Args:
+            judged: how many hits it should see at least where the results are re-ranked; 0: there is no judge.
+        """
+        reranker = options.chosen_reranker
+        depth = 0 if reranker is None else require_depth(options, k)
+        wanted = options.offset + k if reranker is None else max(depth, judged)
+        if fingerprint is not None:
+            require_model(served.info, fingerprint)
+        weight = served.fusion_weight(options)
+        lifted = served.queries(queries)
+        scores = score_clusters(lifted, served.table.centroids)
+        require_unit_rows(lifted, "queries")
+        known: list[StoredRows] = []
+        probed = self._probed(served, lifted, scores, wanted, options, weight, known)
+        if reranker is None:
+            found = _results(served, lifted, scores, probed, options, weight, k)
+            return found, found
+        reranking = Reranking(self._store, served, reranker, depth, weight)
+        again = reranking.reranked(lifted, scores, probed, known)
+        found = _results(served, lifted, scores, again, options, weight, k)
+        if judged == 0:
+            return found, found
+        plain = replace(options, reranker=None, rerank_depth=None, offset=0)
+        return found, _results(served, lifted, scores, probed, plain, weight, wanted)
 
     def _info(self) -> VersionInfo:
-        return self._version or self._store.served(self._gallery)
+        if self._version is None:
+            return self._store.served(self._gallery)
+        self._store.confirm(self._version)
+        return self._version
 
     def _served(self) -> Served:
         info = self._info()
@@ -231,12 +278,12 @@ class GallerySearcher:
             answers = {}
             for rows, request in searches(asked):
                 found = self._store.search(
-                    served.info, queries[rows], request.clusters, request.limit, where=options.where
+                    served.info, queries[rows], request.clusters, request.limit, options.where, unchecked=True
                 )
                 answers.update(zip(rows, found, strict=True))
             pointed_at, everything = fetches(asked)
             if pointed_at:
-                stored = self._store.fetch(served.info, everything.ids, everything.clusters)
+                stored = self._store.fetch(served.info, everything.ids, everything.clusters, unchecked=True)
                 if options.reranker is not None:
                     known.append(stored)
                 answers.update((row, candidates_of(one, queries[row], stored)) for row, one in pointed_at.items())

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from sbka_milvus.store.limits import MAX_LIMIT
 from sbka_milvus.store.names import require_gallery_name
+from sbka_milvus.store.tls import Tls
 
 if TYPE_CHECKING:
     from sbka_milvus.store.memory import MemoryGalleryStore
     from sbka_milvus.store.milvus import MilvusGalleryStore
 
-__all__ = ["MAX_LIMIT", "MemoryGalleryStore", "MilvusGalleryStore", "require_gallery_name"]
+__all__ = ["MAX_LIMIT", "MemoryGalleryStore", "MilvusGalleryStore", "Tls", "require_gallery_name"]
 
 _HOMES = {"MemoryGalleryStore": "memory", "MilvusGalleryStore": "milvus"}
 

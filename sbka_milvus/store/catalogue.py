@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+import numpy as np
 
 from sbka_milvus.errors import CollectionMissing, StoreError
 from sbka_milvus.store.names import (
@@ -12,7 +16,7 @@ from sbka_milvus.store.names import (
     photos_collection,
     require_gallery_name,
 )
-from sbka_milvus.store.pages import Record, page_rows, read_pages
+from sbka_milvus.store.pages import LITE_PAGE, READ_BYTES, Record, page_rows, read_pages
 from sbka_milvus.store.partitions import PartitionLayout
 from sbka_milvus.store.refusals import not_served, unknown_version
 from sbka_milvus.store.schema import is_complete, is_grouped, read_clusters, read_info
@@ -55,16 +59,32 @@ class Catalogue:
             CollectionMissing: It is not there, or another one by now has its number.
         """
         photos = photos_collection(info.gallery, info.version)
-        properties = self.properties(photos)
-        if not is_complete(properties) or read_info(info.gallery, info.version, properties) != info:
-            self._opened.pop(photos, None)
-            raise unknown_version(info)
+        properties = self._confirmed(info, photos)
         known = self._opened.get(photos)
         if known is None or known.info != info:
             self._session.call("load_collection", photos, long=True)
             layout = self._read_layout(info) if is_grouped(properties) else PartitionLayout.one_each(info.n_clusters)
             known = self._opened[photos] = OpenVersion(info, photos, layout)
         return known
+
+    def opened(self, info: VersionInfo) -> OpenVersion:
+        """The version as it was made ready before; looked up only where it was not.
+
+        For those who look it up themselves: whoever uses it may find another one in its place, and not notice.
+
+        Raises:
+            CollectionMissing: It was looked up, and is not there.
+        """
+        known = self._opened.get(photos_collection(info.gallery, info.version))
+        return known if known is not None and known.info == info else self.open(info)
+
+    def confirm(self, info: VersionInfo) -> None:
+        """Looks a version up. A token comes but once, so one that is there was there ever since it was made.
+
+        Raises:
+            CollectionMissing: It is not there, or another one by now has its number.
+        """
+        self._confirmed(info, photos_collection(info.gallery, info.version))
 
     def versions(self, gallery: str) -> list[VersionInfo]:
         """All complete versions, oldest first."""
@@ -78,17 +98,16 @@ class Catalogue:
         return found
 
     def served(self, gallery: str) -> VersionInfo:
-        """The version that the alias names.
+        """The version that the alias names: one look-up tells which it is and that it is whole.
 
         Raises:
             CollectionMissing: There is no alias.
             StoreError: The name is that of something else.
         """
-        target = self.target(gallery)
+        target, properties = self._describe(require_gallery_name(gallery))
         if target is None:
             raise not_served(gallery)
         name = parse_collection(target)
-        properties = self.properties(target)
         if name is None or name.gallery != gallery or name.holds_clusters or not is_complete(properties):
             raise StoreError(
                 f"'{gallery}' names the collection '{target}', which is not a complete version of this gallery.",
@@ -103,7 +122,21 @@ class Catalogue:
             StoreError: Some are missing.
         """
         self.open(info)
-        return read_clusters(self._cluster_records(info, _CLUSTER_FIELDS, 4 * info.dim + _EXEMPLARS_BYTES))
+        ids: list[int] = []
+        tables: list[ClusterTable] = []
+        for page in self._cluster_pages(info, _CLUSTER_FIELDS, 4 * info.dim + _EXEMPLARS_BYTES):
+            # Page by page: as objects of Python, the numbers of 100,000 centroids take gigabytes.
+            ids += [int(record["cluster_id"]) for record in page]
+            tables.append(read_clusters(page))
+        self._require_all(info, ids)
+        order = np.argsort(ids, kind="stable")
+        exemplars = [one for table in tables for one in table.exemplars]
+        return ClusterTable(
+            centroids=np.concatenate([table.centroids for table in tables])[order],
+            sizes=np.concatenate([table.sizes for table in tables])[order],
+            radii=np.concatenate([table.radii for table in tables])[order],
+            exemplars=tuple(exemplars[row] for row in order),
+        )
 
     def names(self, gallery: str) -> list[CollectionName]:
         """The collections that are called like one of the gallery's, complete or not, ours or not."""
@@ -113,31 +146,45 @@ class Catalogue:
 
     def target(self, gallery: str) -> str | None:
         """The collection that the gallery's alias names."""
-        # Not by describe_alias, which servers before 2.3.6 do not have.
-        try:
-            return str(self._session.call("describe_collection", require_gallery_name(gallery))["collection_name"])
-        except CollectionMissing:
-            return None
+        return self._describe(require_gallery_name(gallery))[0]
 
     def properties(self, collection: str) -> dict[str, str]:
         """What a collection says of itself; nothing where it is not there."""
+        return self._describe(collection)[1]
+
+    def _describe(self, name: str) -> tuple[str | None, dict[str, str]]:
+        """The collection of a name or alias, none where it is not there, and what it says of itself."""
+        # Not by describe_alias, which servers before 2.3.6 do not have.
         try:
-            return dict(self._session.call("describe_collection", collection).get("properties") or {})
+            described = self._session.call("describe_collection", name)
         except CollectionMissing:
-            return {}
+            return None, {}
+        return str(described["collection_name"]), dict(described.get("properties") or {})
+
+    def _confirmed(self, info: VersionInfo, photos: str) -> dict[str, str]:
+        properties = self.properties(photos)
+        if not is_complete(properties) or read_info(info.gallery, info.version, properties) != info:
+            self._opened.pop(photos, None)
+            raise unknown_version(info)
+        return properties
 
     def _read_layout(self, info: VersionInfo) -> PartitionLayout:
-        records = self._cluster_records(info, ["cluster_id", "partition"], 64)
-        return PartitionLayout(tuple(record["partition"] for record in records))
+        pages = self._cluster_pages(info, ["cluster_id", "partition"], 64)
+        names = {int(record["cluster_id"]): sys.intern(record["partition"]) for page in pages for record in page}
+        self._require_all(info, list(names))
+        return PartitionLayout(tuple(names[cluster] for cluster in range(info.n_clusters)))
 
-    def _cluster_records(self, info: VersionInfo, fields: list[str], row_bytes: int) -> list[Record]:
+    def _cluster_pages(self, info: VersionInfo, fields: list[str], row_bytes: int) -> Iterator[list[Record]]:
         collection = clusters_collection(info.gallery, info.version)
         self._session.call("load_collection", collection, long=True)
-        pages = read_pages(self._session, collection, fields, page_rows(row_bytes))
-        records = sorted((record for page in pages for record in page), key=lambda record: int(record["cluster_id"]))
-        if [record["cluster_id"] for record in records] != list(range(info.n_clusters)):
+        lite = self._session.is_lite
+        page = page_rows(row_bytes, READ_BYTES, LITE_PAGE) if lite else page_rows(row_bytes)
+        return read_pages(self._session, collection, fields, page)
+
+    def _require_all(self, info: VersionInfo, ids: list[int]) -> None:
+        if sorted(ids) != list(range(info.n_clusters)):
             raise StoreError(
-                f"'{collection}' holds {len(records)} rows where {info.n_clusters} clusters are needed.",
+                f"'{clusters_collection(info.gallery, info.version)}' holds {len(ids)} rows where {info.n_clusters} "
+                "clusters are needed.",
                 "Build a new version.",
             )
-        return records

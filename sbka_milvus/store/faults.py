@@ -20,8 +20,16 @@ _NOT_LOADED = 101
 _BUSY = {2, 8}  # service unavailable (pymilvus: connection failed), rate limit
 _BUSY_WORDS = ("retry timeout", "retry run out", "not ready", "fail connecting", "closed channel", "wait for loading")
 
+_UNTRUSTED = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed")
+
 _UNREACHABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
 _REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+
+_REMEDIES: dict[object, str] = {
+    **dict.fromkeys(_REFUSED, "Check the token and its rights."),
+    _NO_DATABASE: "Create the database, or name another one.",
+    _NOT_LOADED: "Somebody released the collection: open the store again to load it.",
+}
 
 _calling: ContextVar[bool] = ContextVar("sbka_milvus_calling", default=False)
 
@@ -53,21 +61,24 @@ def translate(error: Exception, place: str) -> StoreError:
     >>> translate(MilvusException(100, "collection not found"), "gallery/")
     CollectionMissing('The store gallery/ answers: collection not found.', 'Check the name of the gallery.')
     """
+    # Of a connection that fails pymilvus tells but that; why, stands in gRPC's error behind it.
+    if isinstance(error.__cause__, grpc.RpcError) and _code(error) in _BUSY:
+        error = error.__cause__
     code, text = _code(error), _text(error)
     answer = f"The store {place} answers: {text}."
+    if any(words in text for words in _UNTRUSTED):
+        return StoreError(
+            f"The store {place} has a certificate that is not trusted: {text}.",
+            "Name the file of the authority that signed it in SBKA_MILVUS__CA_FILE, and the name that it is made out "
+            "to, where that is not the address's, in SBKA_MILVUS__SERVER_NAME.",
+        )
     if _is_busy(error, code, text):
         return StoreUnavailable(
             f"The store {place} cannot be reached: {text}.", "Check that it runs and is reachable, then try again."
         )
-    if code in _REFUSED:
-        return StoreError(answer, "Check the token and its rights.")
     if code in _NOT_FOUND or getattr(error, "compatible_code", None) == _OLD_COLLECTION_NOT_FOUND:
         return CollectionMissing(answer, "Check the name of the gallery.")
-    if code == _NO_DATABASE:
-        return StoreError(answer, "Create the database, or name another one.")
-    if code == _NOT_LOADED:
-        return StoreError(answer, "Somebody released the collection: open the store again to load it.")
-    return StoreError(answer)
+    return StoreError(answer, _REMEDIES.get(code, ""))
 
 
 def is_not_loaded(error: MilvusException) -> bool:

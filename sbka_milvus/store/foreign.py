@@ -13,6 +13,7 @@ from sbka_milvus.errors import CollectionMissing, InvalidValue
 from sbka_milvus.store.faults import store_faults
 from sbka_milvus.store.pages import page_rows
 from sbka_milvus.store.session import MilvusSession
+from sbka_milvus.store.tls import NO_TLS, Tls
 from sbka_milvus.types import FloatArray
 
 URI_FIELDS = ("uri", "url", "path", "file", "file_name", "filename", "image", "image_path", "image_url")
@@ -70,6 +71,7 @@ class ForeignCollection:
         token: of the server.
         db_name: the server's database; empty for the default one.
         timeout_s: the longest one request may take, in seconds.
+        tls: whom to trust at an ``https://`` address, and who to be there.
 
     Raises:
         CollectionMissing: There is no such collection.
@@ -77,9 +79,16 @@ class ForeignCollection:
     """
 
     def __init__(
-        self, place: str, collection: str, *, token: str = "", db_name: str = "", timeout_s: float = 30.0
+        self,
+        place: str,
+        collection: str,
+        *,
+        token: str = "",
+        db_name: str = "",
+        timeout_s: float = 30.0,
+        tls: Tls = NO_TLS,
     ) -> None:
-        self._session = MilvusSession(place, token, db_name, timeout_s)
+        self._session = MilvusSession(place, token, db_name, timeout_s, tls)
         self._name = collection
         self._release = False
         try:

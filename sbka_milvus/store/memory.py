@@ -18,6 +18,8 @@ from sbka_milvus.store.names import require_gallery_name
 from sbka_milvus.store.refusals import closed_store, not_served, served_version, unknown_version
 from sbka_milvus.store.uris import encode_uri
 from sbka_milvus.types import (
+    CANDIDATE_FIELDS,
+    CandidateField,
     Candidates,
     ClusterTable,
     Embeddings,
@@ -164,6 +166,15 @@ class MemoryGalleryStore:
                 raise not_served(gallery)
             return found.versions[found.served].info
 
+    def confirm(self, info: VersionInfo) -> None:
+        """Asks whether a version is there.
+
+        Raises:
+            CollectionMissing: It is not, or another one by now has its number.
+        """
+        with self._open():
+            self._version(info)
+
     def count(self, info: VersionInfo) -> int:
         """How many photos a version holds."""
         with self._open():
@@ -175,7 +186,15 @@ class MemoryGalleryStore:
             return _copy(self._version(info).table)
 
     def search(
-        self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int, where: str | None = None
+        self,
+        info: VersionInfo,
+        queries: FloatArray,
+        cluster_ids: IntArray,
+        limit: int,
+        where: str | None = None,
+        *,
+        unchecked: bool = False,
+        fields: Sequence[CandidateField] = CANDIDATE_FIELDS,
     ) -> list[Candidates]:
         """The photos of the named clusters with the highest member scores, for each query.
 
@@ -184,6 +203,8 @@ class MemoryGalleryStore:
             cluster_ids: shape (P,), int64.
             limit: 1 to :data:`~sbka_milvus.store.limits.MAX_LIMIT`.
             where: a filter: see :mod:`sbka_milvus.store.filters.grammar`.
+            unchecked: makes no difference: to look a version up costs nothing here.
+            fields: what is needed of each photo beside its id and score.
 
         Raises:
             InvalidValue: An argument is out of its range.
@@ -202,17 +223,19 @@ class MemoryGalleryStore:
         for scores in queries @ vectors.T:
             # Stable, and the photos come by id: ties stay in the order of their ids.
             best = np.argsort(-scores, kind="stable")[:limit]
-            uris = tuple(found[row][1].uri for row in best)
-            results.append(Candidates(ids[best], uris, clusters[best], scores[best]))
+            uris = tuple(found[row][1].uri if "uri" in fields else "" for row in best)
+            held = clusters[best] if "cluster_id" in fields else np.full(len(best), -1, dtype=np.int64)
+            results.append(Candidates(ids[best], uris, held, scores[best]))
         return results
 
-    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray) -> StoredRows:
+    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray, *, unchecked: bool = False) -> StoredRows:
         """Photos by their ids, with their vectors; those that are there, in the order of their ids.
 
         Args:
             info: the version.
             ids: shape (n,), int64, distinct.
             cluster_ids: shape (n,), int64: the cluster of each.
+            unchecked: as for :meth:`search`.
 
         Raises:
             InvalidValue: A cluster does not exist.

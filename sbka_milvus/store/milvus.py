@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from sbka_milvus.errors import StoreError, StoreUnavailable
 from sbka_milvus.store.catalogue import Catalogue
 from sbka_milvus.store.milvus_fetch import fetch_rows
 from sbka_milvus.store.milvus_search import search_rows
-from sbka_milvus.store.partitions import DEFAULT_MAX_PARTITIONS, require_max_partitions
+from sbka_milvus.store.partitions import require_max_partitions
 from sbka_milvus.store.rows import audit_rows, count_rows, delete_rows, insert_rows, scan_rows
 from sbka_milvus.store.session import MilvusSession
+from sbka_milvus.store.tls import NO_TLS, Tls
 from sbka_milvus.store.versions import Versions
 from sbka_milvus.types import (
+    CANDIDATE_FIELDS,
+    CandidateField,
     Candidates,
     ClusterTable,
     FloatArray,
@@ -35,7 +39,9 @@ class MilvusGalleryStore:
         db_name: the server's database; empty for the default one.
         timeout_s: the longest one request may take, in seconds; minutes are allowed for loading a version, counting it
             and searching it for many sketches at once.
-        max_partitions: versions with more clusters than this group them into super-cluster partitions.
+        max_partitions: versions with more clusters than this group them into super-cluster partitions; by default 256
+            on Milvus Lite and 64 on a server, which takes seconds to load each few of them.
+        tls: whom to trust at an ``https://`` address, and who to be there.
 
     Raises:
         InvalidValue: An argument cannot be used.
@@ -50,10 +56,12 @@ class MilvusGalleryStore:
         token: str = "",
         db_name: str = "",
         timeout_s: float = 10.0,
-        max_partitions: int = DEFAULT_MAX_PARTITIONS,
+        max_partitions: int | None = None,
+        tls: Tls = NO_TLS,
     ) -> None:
-        require_max_partitions(max_partitions)
-        self._session = MilvusSession(uri, token, db_name, timeout_s)
+        if max_partitions is not None:
+            require_max_partitions(max_partitions)
+        self._session = MilvusSession(uri, token, db_name, timeout_s, tls)
         self._catalogue = Catalogue(self._session)
         self._versions = Versions(self._session, self._catalogue, max_partitions)
 
@@ -130,6 +138,14 @@ class MilvusGalleryStore:
         """
         return self._catalogue.served(gallery)
 
+    def confirm(self, info: VersionInfo) -> None:
+        """Asks whether a version is there, whole: then it was so ever since it was made.
+
+        Raises:
+            CollectionMissing: It is not, or another one by now has its number.
+        """
+        self._catalogue.confirm(info)
+
     def count(self, info: VersionInfo) -> int:
         """How many photos a version holds, all acknowledged writes included."""
         return count_rows(self._session, self._catalogue.open(info))
@@ -139,7 +155,15 @@ class MilvusGalleryStore:
         return self._catalogue.clusters(info)
 
     def search(
-        self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int, where: str | None = None
+        self,
+        info: VersionInfo,
+        queries: FloatArray,
+        cluster_ids: IntArray,
+        limit: int,
+        where: str | None = None,
+        *,
+        unchecked: bool = False,
+        fields: Sequence[CandidateField] = CANDIDATE_FIELDS,
     ) -> list[Candidates]:
         """For each query the photos of the named clusters with the highest member scores, ties by id.
 
@@ -150,25 +174,39 @@ class MilvusGalleryStore:
             cluster_ids: shape (P,), int64: clusters to look into. None of them: no candidates.
             limit: 1 to :data:`~sbka_milvus.store.limits.MAX_LIMIT`.
             where: a filter: see :mod:`sbka_milvus.store.filters.grammar`.
+            unchecked: do not ask first whether the version is there: the caller asks, by :meth:`served` or
+                :meth:`confirm`, once for all its searches, and best after the last of them.
+            fields: what is needed of each photo beside its id and score.
 
         Raises:
             InvalidValue: An argument is out of its range.
             FilterError: The filter cannot be read, or names a column that there is not.
         """
-        return search_rows(self._session, self._catalogue.open(info), queries, cluster_ids, limit, where)
+        if not unchecked:
+            return search_rows(self._session, self._catalogue.open(info), queries, cluster_ids, limit, where, fields)
+        try:
+            return search_rows(self._session, self._catalogue.opened(info), queries, cluster_ids, limit, where, fields)
+        except StoreUnavailable:
+            raise
+        except StoreError:
+            # Where the version is gone, that is the reason.
+            self._catalogue.confirm(info)
+            raise
 
-    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray) -> StoredRows:
+    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray, *, unchecked: bool = False) -> StoredRows:
         """Photos by their ids, with their vectors; those that are there, in the order of their ids.
 
         Args:
             info: the version.
             ids: shape (n,), int64, distinct.
             cluster_ids: shape (n,), int64: the cluster of each.
+            unchecked: as for :meth:`search`.
 
         Raises:
             InvalidValue: A cluster does not exist.
         """
-        return fetch_rows(self._session, self._catalogue.open(info), ids, cluster_ids)
+        version = self._catalogue.opened(info) if unchecked else self._catalogue.open(info)
+        return fetch_rows(self._session, version, ids, cluster_ids)
 
     def scan(self, info: VersionInfo, batch_size: int = 1000) -> Iterator[GalleryRows]:
         """All photos of a version with their vectors, at most ``batch_size`` at a time.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from sbka_milvus.store.filters import URI_COLUMN, column_fields, milvus_name, pa
 from sbka_milvus.store.limits import require_search
 from sbka_milvus.store.session import Session
 from sbka_milvus.store.uris import decode_uri
-from sbka_milvus.types import Candidates, FloatArray, IntArray, VersionInfo
+from sbka_milvus.types import CANDIDATE_FIELDS, CandidateField, Candidates, FloatArray, IntArray, VersionInfo
 
 _RESULTS_PER_CALL = 65_536
 """Bounds the answer: at some 150 bytes a result this is about 10 MB."""
@@ -26,6 +27,7 @@ def search_rows(
     cluster_ids: IntArray,
     limit: int,
     where: str | None = None,
+    fields: Sequence[CandidateField] = CANDIDATE_FIELDS,
 ) -> list[Candidates]:
     """The photos of the named clusters with the highest member scores, for each query.
 
@@ -36,6 +38,7 @@ def search_rows(
         cluster_ids: shape (P,), int64.
         limit: 1 to :data:`~sbka_milvus.store.limits.MAX_LIMIT`.
         where: a filter: see :mod:`sbka_milvus.store.filters.grammar`.
+        fields: what is needed of each photo beside its id and score.
 
     Raises:
         InvalidValue: An argument is out of its range.
@@ -45,32 +48,40 @@ def search_rows(
     asked = None if where is None else _said_to_milvus(version.info, where)
     if len(wanted) == 0:
         # Milvus takes an empty list of partitions for all of them.
-        return [_candidates([]) for _ in queries]
-    partitions, condition = version.layout.select(wanted)
-    if asked is not None:
-        condition = f"({condition}) and ({asked})" if condition else asked
+        return [_candidates([], limit) for _ in queries]
+    scopes = [(partitions, _both(condition, asked)) for partitions, condition in version.layout.scopes(wanted)]
     step = max(1, min(_QUERIES_PER_CALL, _RESULTS_PER_CALL // limit))
     results: list[Candidates] = []
     for start in range(0, len(queries), step):
         batch = list(queries[start : start + step])
-        answer = session.call(
-            "search",
-            version.photos,
-            data=batch,
-            anns_field="vector",
-            filter=condition,
-            limit=limit,
-            # Without it Milvus Lite sends every field, vectors included.
-            output_fields=["uri", "cluster_id"],
-            partition_names=partitions,
-            search_params={"metric_type": "COSINE"},
-            # Sees what this client wrote; Strong would make each search on a server wait for its clock, some 0.2 s.
-            consistency_level="Session",
-            # The timeout is for one sketch that somebody waits for.
-            long=len(batch) > 1,
-        )
-        results.extend(_candidates(list(hits)) for hits in answer)
+        found: list[list[Any]] = [[] for _ in batch]
+        for partitions, condition in scopes:
+            answer = session.call(
+                "search",
+                version.photos,
+                data=batch,
+                anns_field="vector",
+                filter=condition,
+                limit=limit,
+                # Without any Milvus Lite sends every field, vectors included.
+                output_fields=list(fields) or ["id"],
+                partition_names=partitions,
+                search_params={"metric_type": "COSINE"},
+                # Sees what this client wrote; Strong would make each search on a server wait for its clock, some 0.2 s.
+                consistency_level="Session",
+                # The timeout is for one sketch that somebody waits for.
+                long=len(batch) > 1,
+            )
+            for hits, more in zip(found, answer, strict=True):
+                hits.extend(more)
+        results.extend(_candidates(hits, limit) for hits in found)
     return results
+
+
+def _both(condition: str, asked: str | None) -> str:
+    if asked is None:
+        return condition
+    return f"({condition}) and ({asked})" if condition else asked
 
 
 def _said_to_milvus(info: VersionInfo, where: str) -> str:
@@ -78,14 +89,14 @@ def _said_to_milvus(info: VersionInfo, where: str) -> str:
     return to_milvus(condition, lambda name: name if name == URI_COLUMN else milvus_name(info.fields, name))
 
 
-def _candidates(hits: list[Any]) -> Candidates:
+def _candidates(hits: list[Any], limit: int) -> Candidates:
     ids = np.array([hit["id"] for hit in hits], dtype=np.int64)
     scores = np.array([hit["distance"] for hit in hits], dtype=np.float32)
-    order = np.lexsort((ids, -scores))
+    order = np.lexsort((ids, -scores))[:limit]
     entities = [hits[row]["entity"] for row in order]
     return Candidates(
         ids=ids[order],
-        uris=tuple(decode_uri(entity["uri"]) for entity in entities),
-        cluster_ids=np.array([entity["cluster_id"] for entity in entities], dtype=np.int64),
+        uris=tuple(decode_uri(entity.get("uri", "")) for entity in entities),
+        cluster_ids=np.array([entity.get("cluster_id", -1) for entity in entities], dtype=np.int64),
         member_scores=scores[order],
     )

@@ -18,9 +18,13 @@ READ_BYTES = 4 * PAGE_BYTES
 Record = Mapping[str, Any]
 
 
-def page_rows(row_bytes: int, page_bytes: int = PAGE_BYTES) -> int:
+LITE_PAGE = 131_072
+"""The most rows of a page of Milvus Lite, which has no limit: it walks all rows for each page anew."""
+
+
+def page_rows(row_bytes: int, page_bytes: int = PAGE_BYTES, most: int = MAX_LIMIT) -> int:
     """How many rows of a size go into one message."""
-    return max(1, min(MAX_LIMIT, page_bytes // max(1, row_bytes)))
+    return max(1, min(most, page_bytes // max(1, row_bytes)))
 
 
 def read_pages(
@@ -29,7 +33,7 @@ def read_pages(
     """All rows of a collection or of one of its partitions, in pages, in no particular order.
 
     Args:
-        page: the most rows of a page, 1 to 16,384.
+        page: the most rows of a page, 1 to 16,384; more on Milvus Lite.
 
     Raises:
         StoreError: Or one of its kinds.
@@ -43,7 +47,7 @@ def read_pages(
         if first:
             yield list(first)
         return
-    iterator = session.call("query_iterator", collection, batch_size=page, long=True, **arguments)
+    iterator = session.call("query_iterator", collection, batch_size=min(page, MAX_LIMIT), long=True, **arguments)
     try:
         while records := _next(session, iterator):
             yield records

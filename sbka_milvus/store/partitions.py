@@ -14,15 +14,19 @@ from functools import cached_property
 import numpy as np
 
 from sbka_milvus.errors import InvalidValue
+from sbka_milvus.store.groups import group_clusters
 from sbka_milvus.store.names import cluster_partition, group_partition, parse_partition
 from sbka_milvus.types import FloatArray, IntArray
+
+_FILTER_WORK = 1000
+"""Clusters of a filter times partitions that are looked through in one search: a few milliseconds on Milvus Lite."""
 
 DEFAULT_MAX_PARTITIONS = 256
 LARGEST_MAX_PARTITIONS = 1023
 """A Milvus server's default limit of 1,024 partitions a collection, less ``_default``."""
 
-_SEED = 0
-_ITERATIONS = 20
+DEFAULT_MAX_PARTITIONS_SERVER = 64
+"""A server takes seconds to load each few of them, and was seen to jam over 1,024."""
 
 
 def require_max_partitions(max_partitions: int) -> int:
@@ -53,7 +57,7 @@ class PartitionLayout:
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        for name in self.names:
+        for name in set(self.names):
             if parse_partition(name) is None:
                 raise InvalidValue(f"{name!r} is not the name of a cluster partition.")
 
@@ -63,19 +67,22 @@ class PartitionLayout:
         return cls(tuple(cluster_partition(cluster) for cluster in range(n_clusters)))
 
     @classmethod
-    def plan(cls, centroids: FloatArray, max_partitions: int) -> PartitionLayout:
+    def plan(cls, centroids: FloatArray, max_partitions: int, sizes: IntArray | None = None) -> PartitionLayout:
         """A partition for each cluster where the limit allows it, else groups of neighbouring clusters.
 
         Args:
             centroids: shape (K, D), float32, unit rows.
             max_partitions: the most partitions.
+            sizes: shape (K,), int64: photos of each cluster, so that groups hold about as many; none: all alike.
 
         Raises:
             InvalidValue: ``max_partitions`` is out of range.
         """
         if len(centroids) <= require_max_partitions(max_partitions):
             return cls.one_each(len(centroids))
-        return cls(tuple(group_partition(int(group)) for group in _group(centroids, max_partitions)))
+        held = np.zeros(len(centroids), dtype=np.int64) if sizes is None else sizes
+        groups = group_clusters(centroids, held, max_partitions)
+        return cls(tuple(group_partition(group) for group in groups.tolist()))
 
     @cached_property
     def partitions(self) -> tuple[str, ...]:
@@ -88,11 +95,12 @@ class PartitionLayout:
         return len(self.partitions) < len(self.names) or self.names != self.one_each(len(self.names)).names
 
     @cached_property
-    def _members(self) -> dict[str, set[int]]:
-        members: dict[str, set[int]] = {name: set() for name in self.partitions}
+    def members(self) -> dict[str, frozenset[int]]:
+        """The clusters of each partition."""
+        members: dict[str, list[int]] = {name: [] for name in self.partitions}
         for cluster, name in enumerate(self.names):
-            members[name].add(cluster)
-        return members
+            members[name].append(cluster)
+        return {name: frozenset(clusters) for name, clusters in members.items()}
 
     def select(self, cluster_ids: Sequence[int] | IntArray) -> tuple[list[str], str]:
         """Where to look for the photos of some clusters.
@@ -111,20 +119,46 @@ class PartitionLayout:
         if not wanted:
             raise InvalidValue("No cluster is named, so there is nowhere to look.")
         partitions = sorted({self.names[cluster] for cluster in wanted})
-        if all(self._members[name] <= wanted for name in partitions):
+        held = sum(len(self.members[name]) for name in partitions)
+        if held == len(wanted):
             return partitions, ""
+        if 2 * (held - len(wanted)) < len(wanted):
+            # The shorter list: there may be 100,000 clusters.
+            others = frozenset().union(*(self.members[name] for name in partitions)) - wanted
+            return partitions, f"cluster_id not in {sorted(others)}"
         return partitions, f"cluster_id in {sorted(wanted)}"
 
+    def scopes(self, cluster_ids: Sequence[int] | IntArray) -> list[tuple[list[str], str]]:
+        """Where to look for the photos of some clusters, in one search or, where they are many, in several.
 
-def _group(centroids: FloatArray, n_groups: int) -> IntArray:
-    """Spherical k-means of the centroids: for each the number of its group, counted from 0 without gaps."""
-    import faiss
+        Milvus Lite goes through the clusters that a filter names for each partition anew: 5,000 of them in 128
+        partitions took seconds. So whole partitions are searched apart, and the others few at a time.
 
-    kmeans = faiss.Kmeans(
-        centroids.shape[1], n_groups, niter=_ITERATIONS, seed=_SEED, spherical=True, min_points_per_centroid=1
-    )
-    vectors = np.ascontiguousarray(centroids, dtype=np.float32)
-    kmeans.train(vectors)
-    _, nearest = kmeans.index.search(vectors, 1)
-    _, groups = np.unique(nearest[:, 0], return_inverse=True)
-    return np.asarray(groups, dtype=np.int64)
+        Args:
+            cluster_ids: at least one id of an existing cluster.
+
+        Returns:
+            Partitions and filters as of :meth:`select`, which together hold the named clusters, each once.
+
+        Raises:
+            InvalidValue: No cluster is named.
+        """
+        partitions, condition = self.select(cluster_ids)
+        wanted = {int(cluster) for cluster in cluster_ids}
+        if not condition or len(wanted) * len(partitions) <= _FILTER_WORK:
+            return [(partitions, condition)]
+        whole: list[int] = []
+        turns: list[list[int]] = []
+        turn_partitions = 0
+        for name in partitions:
+            members = self.members[name]
+            held = sorted(members & wanted)
+            if len(held) == len(members):
+                whole += held
+            elif turns and (len(turns[-1]) + len(held)) * (turn_partitions + 1) <= _FILTER_WORK:
+                turns[-1] += held
+                turn_partitions += 1
+            else:
+                turns.append(held)
+                turn_partitions = 1
+        return [self.select(clusters) for clusters in ([whole] if whole else []) + turns]

@@ -36,10 +36,11 @@ def insert_rows(session: Session, version: OpenVersion, rows: GalleryRows) -> No
     """
     ids = require_rows(version.info, rows)
     write = "insert" if session.is_lite else "upsert"
-    names = np.array([version.layout.names[cluster] for cluster in rows.cluster_ids.tolist()])
-    for partition in version.layout.partitions if len(rows) else ():
-        members = np.flatnonzero(names == partition).tolist()
-        for batch in _batches(members, rows):
+    members: dict[str, list[int]] = {}
+    for row, cluster in enumerate(rows.cluster_ids.tolist()):
+        members.setdefault(version.layout.names[cluster], []).append(row)
+    for partition in sorted(members):
+        for batch in _batches(members[partition], rows):
             records = [
                 _metadata_record(version.info, rows, row)
                 | {
@@ -96,7 +97,7 @@ def audit_rows(session: Session, version: OpenVersion, *, vectors: bool = True) 
     fields = ["id", "uri", "cluster_id", *(["vector"] if vectors else [])]
     page = page_rows((4 * version.info.dim if vectors else 0) + _URI_BYTES + _FIXED_BYTES, READ_BYTES)
     for partition in session.call("list_partitions", version.photos):
-        held = [cluster for cluster, name in enumerate(version.layout.names) if name == partition]
+        held = sorted(version.layout.members.get(str(partition), ()))
         for records in read_pages(session, version.photos, fields, page, str(partition)):
             clusters = np.array([record["cluster_id"] for record in records], dtype=np.int64)
             yield StoredRows(

@@ -61,6 +61,15 @@ def photos_schema(dim: int, fields: Sequence[MetadataField] = ()) -> Any:
     return schema
 
 
+def keeps_missing_values(fields: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all metadata columns of a photos collection that was made may be empty, as it is described.
+
+    A server before 2.5 takes a schema with such columns without a word and makes plain ones of them.
+    """
+    own = {"id", "uri", "cluster_id", "vector"}
+    return all(field.get("nullable") for field in fields if field["name"] not in own)
+
+
 def clusters_schema(dim: int) -> Any:
     """The fields of a clusters collection; the radius is in radians, the exemplars are a JSON list of encoded URIs."""
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
@@ -172,7 +181,7 @@ def cluster_records(table: ClusterTable, layout: PartitionLayout) -> list[dict[s
 
 
 def read_clusters(records: Sequence[Mapping[str, Any]]) -> ClusterTable:
-    """The clusters from their rows, which must be in the order of ``cluster_id``."""
+    """The clusters from their rows, in the order of those."""
     return ClusterTable(
         centroids=np.array([record["centroid"] for record in records], dtype=np.float32),
         sizes=np.array([record["size"] for record in records], dtype=np.int64),

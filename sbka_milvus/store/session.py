@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import cached_property
 from threading import RLock
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -14,8 +15,12 @@ from sbka_milvus.errors import InvalidValue, StoreError
 from sbka_milvus.store import lite
 from sbka_milvus.store.faults import is_not_loaded, quieten, store_faults
 from sbka_milvus.store.refusals import closed_store
+from sbka_milvus.store.tls import NO_TLS, Tls
 
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+_LITE = "milvus_lite"
+"""How the version of Milvus Lite begins."""
+
 _NO_PINGS = 2**31 - 1
 LONG_TIMEOUT_S = 600.0
 """For loading: a server was seen to take 77 s to load 256 partitions. A store that is gone is noticed long before."""
@@ -31,6 +36,10 @@ class Session(Protocol):
     @property
     def is_lite(self) -> bool:
         """Whether Milvus runs inside this process, which then is the only one that uses the directory."""
+
+    @property
+    def is_server(self) -> bool:
+        """Whether it is a Milvus server, and no Milvus Lite, neither embedded nor behind its own server."""
 
     @property
     def defining(self) -> AbstractContextManager[Any]:
@@ -56,14 +65,15 @@ class MilvusSession:
         token: of the server, ``user:password`` or an API key.
         db_name: the server's database; empty for the default one.
         timeout_s: the longest one call may take, in seconds. pymilvus would try for minutes.
+        tls: whom to trust at an ``https://`` address.
 
     Raises:
-        InvalidValue: ``uri`` or ``timeout_s`` cannot be used.
+        InvalidValue: ``uri``, ``timeout_s`` or ``tls`` cannot be used.
         StoreUnavailable: The server cannot be reached, or another process has the directory open.
         StoreError: The server or directory refuses for another reason.
     """
 
-    def __init__(self, uri: str, token: str, db_name: str, timeout_s: float) -> None:
+    def __init__(self, uri: str, token: str, db_name: str, timeout_s: float, tls: Tls = NO_TLS) -> None:
         if not timeout_s > 0:
             raise InvalidValue(f"timeout_s must be above 0, not {timeout_s}.")
         self._timeout_s = timeout_s
@@ -73,7 +83,8 @@ class MilvusSession:
         quieten()
         options: dict[str, Any] = {}
         if is_server(uri):
-            self._place = address = uri
+            options = tls.options(uri)
+            self._place, address = without_user(uri), uri
         else:
             self._directory = lite.acquire(uri)
             self._place, address = str(self._directory.path), self._directory.address
@@ -102,6 +113,11 @@ class MilvusSession:
     def is_lite(self) -> bool:
         """Whether Milvus runs inside this process."""
         return self._directory is not None
+
+    @cached_property
+    def is_server(self) -> bool:
+        """Whether it is a Milvus server, and no Milvus Lite, neither embedded nor behind its own server."""
+        return not self.is_lite and not str(self.call("get_server_version")).startswith(_LITE)
 
     @property
     def defining(self) -> AbstractContextManager[Any]:
@@ -146,6 +162,16 @@ class MilvusSession:
         finally:
             if directory is not None:
                 lite.release(directory)
+
+
+def without_user(uri: str) -> str:
+    """An address as messages may show it.
+
+    >>> without_user("https://root:secret@milvus:19530/pets")
+    'https://milvus:19530/pets'
+    """
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def is_server(uri: str) -> bool:

@@ -19,7 +19,12 @@ from sbka_milvus.store.filters.columns import require_fields
 from sbka_milvus.store.limits import require_new_version
 from sbka_milvus.store.names import clusters_collection, photos_collection, require_gallery_name
 from sbka_milvus.store.pages import page_rows
-from sbka_milvus.store.partitions import PartitionLayout, require_max_partitions
+from sbka_milvus.store.partitions import (
+    DEFAULT_MAX_PARTITIONS,
+    DEFAULT_MAX_PARTITIONS_SERVER,
+    PartitionLayout,
+    require_max_partitions,
+)
 from sbka_milvus.store.refusals import served_version
 from sbka_milvus.store.schema import (
     COMPLETE,
@@ -27,6 +32,7 @@ from sbka_milvus.store.schema import (
     clusters_schema,
     index_params,
     is_ours,
+    keeps_missing_values,
     photos_schema,
     token_of,
     version_properties,
@@ -43,16 +49,16 @@ class Versions:
     Args:
         session: the connection.
         catalogue: looks versions up over the same connection.
-        max_partitions: the most partitions of a version that is made here.
+        max_partitions: the most partitions of a version that is made here; none: as suits the engine.
 
     Raises:
         InvalidValue: ``max_partitions`` is out of range.
     """
 
-    def __init__(self, session: Session, catalogue: Catalogue, max_partitions: int) -> None:
+    def __init__(self, session: Session, catalogue: Catalogue, max_partitions: int | None = None) -> None:
         self._session = session
         self._catalogue = catalogue
-        self._max_partitions = require_max_partitions(max_partitions)
+        self._max_partitions = max_partitions if max_partitions is None else require_max_partitions(max_partitions)
 
     def create(
         self,
@@ -72,7 +78,7 @@ class Versions:
         require_gallery_name(gallery)
         require_new_version(fingerprint, table)
         require_fields(fields)
-        layout = PartitionLayout.plan(table.centroids, self._max_partitions)
+        layout = PartitionLayout.plan(table.centroids, self._most_partitions(), table.sizes)
         records = cluster_records(table, layout)
         with self._session.defining:
             if self._session.is_lite:
@@ -88,6 +94,11 @@ class Versions:
                     self._drop_collections(info)
                 raise
         return info
+
+    def _most_partitions(self) -> int:
+        if self._max_partitions is not None:
+            return self._max_partitions
+        return DEFAULT_MAX_PARTITIONS_SERVER if self._session.is_server else DEFAULT_MAX_PARTITIONS
 
     def promote(self, info: VersionInfo) -> None:
         """Points the gallery's alias at a version.
@@ -175,11 +186,14 @@ class Versions:
         call = self._session.call
         photos = photos_collection(info.gallery, info.version)
         clusters = clusters_collection(info.gallery, info.version)
+        if info.fields:
+            self._require_missing_values(photos)
         for partition in layout.partitions:
             call("create_partition", photos, partition)
         # sync=False: there are no rows yet to wait for, and pymilvus would first sleep for half a second.
         call("create_index", photos, index_params("vector"), sync=False)
-        call("load_collection", photos, long=True)
+        # A server takes seconds to load even what is empty: both are loaded at once, and waited for in the end.
+        call("load_collection", photos, long=True, _async=True)
         call(
             "create_collection",
             clusters,
@@ -188,11 +202,25 @@ class Versions:
             consistency_level="Strong",
         )
         call("create_index", clusters, index_params("centroid"), sync=False)
-        call("load_collection", clusters, long=True)
+        call("load_collection", clusters, long=True, _async=True)
         step = page_rows(4 * info.dim + max(len(record["exemplars"].encode()) for record in records))
         for start in range(0, len(records), step):
             call("insert", clusters, records[start : start + step])
+        for collection in (photos, clusters):
+            call("load_collection", collection, long=True)
         call("alter_collection_properties", photos, {COMPLETE: "1"})
+
+    def _require_missing_values(self, photos: str) -> None:
+        described = self._session.call("describe_collection", photos)
+        if keeps_missing_values(described["fields"]):
+            return
+        version = self._session.call("get_server_version")
+        raise StoreError(
+            f"The Milvus at {self._session.place}, of version {version}, has no columns in which a photo may have no "
+            "value, and these photos have metadata.",
+            "Upgrade it to version 2.5 or newer, or ingest from folders or from manifests that say nothing but where "
+            "the photos are.",
+        )
 
     def _drop_collections(self, info: VersionInfo) -> None:
         for name in (photos_collection, clusters_collection):

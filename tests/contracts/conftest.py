@@ -1,29 +1,71 @@
-"""The stores that the contract holds for, and galleries to put into them."""
+"""The stores that the contract holds for, and galleries to put into them.
+
+The whole contract runs on the twin in memory, on Milvus Lite in a directory and on its local server. A real Milvus
+server takes seconds to make a version, so what is marked ``real_server`` alone runs there; with ``SERVER_CONTRACT=all``
+everything does.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from milvus_servers import NoServer, Server, lite_server, real_server
 
 from sbka_milvus.protocols import GalleryStore
 from sbka_milvus.store import MemoryGalleryStore, MilvusGalleryStore
 from sbka_milvus.types import Clustering, ClusterTable, Embeddings, FloatArray, GalleryRows, normalise
 
+_STORES = ["memory", "milvus_lite", "lite_server"]
+_WHOLE_CONTRACT = os.environ.get("SERVER_CONTRACT") == "all"
+_FEW_PARTITIONS = 4
+"""So that galleries of a handful of clusters already have super-cluster partitions."""
 
-@pytest.fixture(params=["memory", "milvus_lite"])
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs what asks for a store on each kind of store."""
+    if "store" in metafunc.fixturenames:
+        marked = _WHOLE_CONTRACT or any(metafunc.definition.iter_markers("real_server"))
+        metafunc.parametrize("store", [*_STORES, *(["milvus_server"] if marked else [])], indirect=True)
+
+
+@pytest.fixture(scope="package")
+def milvus_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real Milvus server, installed where this Python is; tests are skipped where there can be none."""
+    try:
+        with real_server(Path(sys.prefix) / "milvus-server", tmp_path_factory.mktemp("server")) as server:
+            yield server
+    except NoServer as reason:
+        pytest.skip(f"there is no Milvus server: {reason}")
+
+
+@pytest.fixture(scope="package")
+def local_lite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Milvus Lite's own server, in another process."""
+    with lite_server(tmp_path_factory.mktemp("lite_server")) as server:
+        yield server
+
+
+@pytest.fixture
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GalleryStore]:
     """An empty store of each kind."""
     opened: GalleryStore
+    server: Server | None = None
     if request.param == "memory":
         opened = MemoryGalleryStore()
+    elif request.param == "milvus_lite":
+        opened = MilvusGalleryStore(str(tmp_path / "lite"), max_partitions=_FEW_PARTITIONS)
     else:
-        # Few partitions, so that galleries of a handful of clusters already have super-cluster partitions.
-        opened = MilvusGalleryStore(str(tmp_path / "lite"), max_partitions=4)
+        server = request.getfixturevalue("local_lite" if request.param == "lite_server" else request.param)
+        opened = server.open(max_partitions=_FEW_PARTITIONS)
     yield opened
     opened.close()
+    if server is not None:
+        server.clear()
 
 
 @pytest.fixture

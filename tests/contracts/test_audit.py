@@ -18,6 +18,7 @@ def rows_of(parts: list[StoredRows]) -> dict[int, tuple[str, int, bool]]:
     }
 
 
+@pytest.mark.real_server
 @pytest.mark.parametrize("clusters", [3, 9])
 def test_every_row_once_where_it_belongs(store, make_gallery, clusters):
     gallery = make_gallery(n=60, k=clusters)

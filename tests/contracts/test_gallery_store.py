@@ -106,6 +106,7 @@ class TestVersions:
         with pytest.raises(CollectionMissing, match="'nothing'"):
             store.served("nothing")
 
+    @pytest.mark.real_server
     def test_a_version_is_unseen_until_it_is_promoted(self, store, small):
         first = filled(store, small)
         with pytest.raises(CollectionMissing):
@@ -166,6 +167,7 @@ class TestVersions:
         with pytest.raises(InvalidValue, match="gallery name"):
             store.served(name)
 
+    @pytest.mark.real_server
     def test_the_longest_name_is_kept(self, store, small):
         info = filled(store, small, "x" * 200)
         store.promote(info)
@@ -240,6 +242,7 @@ class TestRows:
     def test_scan_of_an_empty_version_is_empty(self, store, small):
         assert list(store.scan(store.create_version("cats", "f", small.table))) == []
 
+    @pytest.mark.real_server
     def test_photos_that_are_there_are_replaced_and_never_doubled(self, store, small):
         info = filled(store, small)
         before = scanned(store, info)
@@ -259,6 +262,7 @@ class TestRows:
         store.insert(info, small.part(slice(0, 0)))
         assert store.count(info) == 0
 
+    @pytest.mark.real_server
     def test_deleting_ignores_ids_that_are_not_there(self, store, small):
         info = filled(store, small)
         gone = small.embeddings.uris[10:30]
@@ -282,6 +286,7 @@ class TestRows:
         store.delete(info, gallery.embeddings.ids[:1400])
         assert store.count(info) == 100
 
+    @pytest.mark.real_server
     def test_odd_uris_survive(self, store):
         info = store.create_version("cats", "f", axis_table())
         store.insert(info, axis_rows(ODD_URIS, [0] * len(ODD_URIS), [1] * len(ODD_URIS)))
@@ -314,6 +319,7 @@ class TestRows:
 
 
 class TestClusters:
+    @pytest.mark.real_server
     def test_clusters_come_back_to_the_last_bit(self, store, make_gallery):
         table = make_gallery(k=12, n=48, dim=5).table
         read = store.clusters(store.create_version("cats", "f", table))
@@ -328,6 +334,69 @@ class TestClusters:
         table = axis_table()
         odd = ClusterTable(table.centroids, table.sizes, table.radii, (tuple(ODD_URIS[:7]), ()))
         assert store.clusters(store.create_version("cats", "f", odd)).exemplars == odd.exemplars
+
+
+class TestUnchecked:
+    """Searches whose caller asks once, and not each of them, whether the version is there."""
+
+    def test_what_is_there_is_found_all_the_same(self, store, small):
+        info = filled(store, small)
+        for clusters in (everything(info), np.array([1])):
+            checked = store.search(info, small.probes(3), clusters, 9)
+            for _ in range(2):
+                for found, wanted in zip(
+                    store.search(info, small.probes(3), clusters, 9, unchecked=True), checked, strict=True
+                ):
+                    assert (found.uris, found.ids.tolist()) == (wanted.uris, wanted.ids.tolist())
+
+    @pytest.mark.real_server
+    def test_a_lost_version_is_told_by_the_search_itself(self, store, small):
+        info = filled(store, small)
+        store.search(info, small.probes(1), everything(info), 5, unchecked=True)
+        store.drop_version(info)
+        for _ in range(2):
+            with pytest.raises(CollectionMissing, match="dropped or rebuilt"):
+                store.search(info, small.probes(1), everything(info), 5, unchecked=True)
+
+    def test_one_that_was_never_there_is_told_too(self, store, small):
+        info = filled(store, small)
+        for missing in (replace(info, version=2), replace(info, token="another"), replace(info, gallery="dogs")):
+            with pytest.raises(CollectionMissing, match="dropped or rebuilt"):
+                store.search(missing, small.probes(1), everything(info), 5, unchecked=True)
+
+    @pytest.mark.real_server
+    def test_confirming_tells_whether_it_is_there_and_the_very_same(self, store, small):
+        old = filled(store, small)
+        assert store.confirm(old) is None
+        store.drop_version(old)
+        with pytest.raises(CollectionMissing, match="dropped or rebuilt"):
+            store.confirm(old)
+        new = filled(store, small)
+        assert new.version == old.version
+        store.confirm(new)
+        for other in (old, replace(new, version=2), replace(new, fingerprint="another")):
+            with pytest.raises(CollectionMissing, match="dropped or rebuilt"):
+                store.confirm(other)
+
+    def test_what_is_wrong_with_the_question_is_told_as_ever(self, store, small):
+        info = filled(store, small)
+        with pytest.raises(InvalidValue, match="no cluster 3"):
+            store.search(info, small.probes(1), np.array([3]), 1, unchecked=True)
+
+    @pytest.mark.real_server
+    def test_only_what_is_asked_for_comes_back(self, store, small):
+        info = filled(store, small)
+        full = store.search(info, small.probes(2), everything(info), 9)
+        for fields in ((), ("uri",), ("cluster_id",), ("cluster_id", "uri")):
+            for found, wanted in zip(
+                store.search(info, small.probes(2), everything(info), 9, fields=fields), full, strict=True
+            ):
+                assert found.ids.tolist() == wanted.ids.tolist()
+                np.testing.assert_array_equal(found.member_scores, wanted.member_scores)
+                assert found.uris == (wanted.uris if "uri" in fields else ("",) * 9)
+                assert found.cluster_ids.tolist() == (
+                    wanted.cluster_ids.tolist() if "cluster_id" in fields else [-1] * 9
+                )
 
 
 class TestSearch:
@@ -354,6 +423,7 @@ class TestSearch:
         assert hits.ids[:10].tolist() == sorted(photo_id(uri) for uri in uris[::2])
         assert hits.ids[10:].tolist() == sorted(photo_id(uri) for uri in uris[1::2])
 
+    @pytest.mark.real_server
     def test_only_the_named_clusters_are_searched(self, store, make_gallery):
         gallery = make_gallery(n=60, k=6)
         info = filled(store, gallery)
@@ -385,6 +455,7 @@ class TestSearch:
             with pytest.raises(InvalidValue, match=r"limit.*16384"):
                 store.search(info, small.probes(1), everything(info), limit)
 
+    @pytest.mark.real_server
     def test_every_query_has_its_own_result(self, store, small):
         info = filled(store, small)
         results = store.search(info, small.embeddings.vectors, everything(info), 1)

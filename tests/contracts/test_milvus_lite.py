@@ -149,6 +149,38 @@ def test_a_store_sees_what_another_one_of_the_directory_rebuilt(lite, make_galle
         }
 
 
+def test_a_search_needs_one_look_up_and_it_tells_what_another_store_rebuilt(lite, make_gallery, monkeypatch):
+    """A searcher that asks which version is served after its search knows that it searched no other one."""
+    old, new = make_gallery(n=24, k=6, seed=1), make_gallery(n=24, k=6, seed=2)
+    reader, writer = lite(max_partitions=2), lite(max_partitions=2)
+    info = fill(writer, old)
+    writer.promote(info)
+    asked: list[str] = []
+    call = reader._session.call
+    monkeypatch.setattr(
+        reader._session, "call", lambda method, *args, **kw: (asked.append(method), call(method, *args, **kw))[1]
+    )
+
+    assert reader.served("cats") == info
+    assert asked == ["describe_collection"]
+    reader.search(info, old.probes(1), np.array([0]), 5, unchecked=True)
+    asked.clear()
+    for probes in ([0], [3, 4]):
+        reader.search(info, old.probes(1), np.array(probes), 5, unchecked=True)
+    assert reader.served("cats") == info
+    assert asked == ["search", "search", "describe_collection"]
+
+    other = fill(writer, old)
+    writer.promote(other)
+    writer.drop_version(info)
+    with pytest.raises(CollectionMissing):
+        reader.search(info, old.probes(1), np.array([0]), 5, unchecked=True)
+    third = fill(writer, new)
+    writer.promote(third)
+    writer.drop_version(other)
+    assert reader.served("cats") == third
+
+
 def test_a_switch_of_the_alias_disturbs_no_search(lite, small):
     writer, reader = lite(), lite()
     versions = [fill(writer, small), fill(writer, small)]

@@ -67,14 +67,17 @@ def check_milvus(milvus: MilvusSettings) -> str:
             f"SBKA_MILVUS__URI is the directory {milvus.uri}, which several workers cannot share.",
             "Name a server there, or leave it empty: `sbka up` starts one.",
         )
-    _ask(milvus.uri, milvus.token.get_secret_value(), milvus.db_name)
+    _ask(milvus.uri, milvus)
     return milvus.uri
 
 
-def _ask(uri: str, token: str = "", db_name: str = "") -> None:
+def _ask(uri: str, milvus: MilvusSettings | None = None) -> None:
+    from sbka_milvus.factory import milvus_tls
     from sbka_milvus.store import MilvusGalleryStore
 
-    with MilvusGalleryStore(uri, token=token, db_name=db_name, timeout_s=_CALL_S) as store:
+    milvus = milvus or MilvusSettings()
+    token, database = milvus.token.get_secret_value(), milvus.db_name
+    with MilvusGalleryStore(uri, token=token, db_name=database, timeout_s=_CALL_S, tls=milvus_tls(milvus)) as store:
         store.versions(_ANY_GALLERY)
 
 

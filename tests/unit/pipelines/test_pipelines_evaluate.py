@@ -348,12 +348,12 @@ class TestGallery:
         class ChangingStore(MemoryGalleryStore):
             searches = 0
 
-            def search(self, info, queries, cluster_ids, limit, where=None):
-                found = super().search(info, queries, cluster_ids, limit, where)
+            def search(self, info, queries, cluster_ids, limit, where=None, **how):
+                found = super().search(info, queries, cluster_ids, limit, where, **how)
                 self.searches += 1
-                if self.searches == 1 and change == "rebuilt":
+                if self.searches == 2 and change == "rebuilt":
                     serve(self, PHOTOS, BY_CATEGORY)
-                elif self.searches == 1:
+                elif self.searches == 1 and change == "shrunk":
                     self.delete(info, found[0].ids[:1])
                 return found
 

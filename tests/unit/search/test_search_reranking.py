@@ -235,10 +235,10 @@ class ForgetfulStore(MemoryGalleryStore):
         self.gone = np.array(gone, dtype=np.int64)
         self.fetched: list[int] = []
 
-    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray) -> StoredRows:
+    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray, *, unchecked: bool = False) -> StoredRows:
         self.delete(info, self.gone)
         self.fetched.append(len(ids))
-        return super().fetch(info, ids, cluster_ids)
+        return super().fetch(info, ids, cluster_ids, unchecked=unchecked)
 
 
 class TestFetching:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,12 +24,12 @@ class CountingStore(MemoryGalleryStore):
         self.asked: list[tuple[tuple[int, ...], int]] = []
 
     def search(
-        self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int, where: str | None = None
+        self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int, *rest: Any, **how: Any
     ) -> list[Candidates]:
         if limit > self.max_limit:
             raise InvalidValue(f"The limit {limit} is above {self.max_limit}.")
         self.asked.append((tuple(cluster_ids.tolist()), limit))
-        return super().search(info, queries, cluster_ids, limit, where)
+        return super().search(info, queries, cluster_ids, limit, *rest, **how)
 
     @property
     def limits(self) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -24,12 +25,12 @@ class BusyStore(MemoryGalleryStore):
         self.cluster_reads: list[VersionInfo] = []
 
     def search(
-        self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int, where: str | None = None
+        self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int, *rest: Any, **how: Any
     ) -> list[Candidates]:
         if (act := self.before_search) is not None:
             self.before_search = None
             act()
-        return super().search(info, queries, cluster_ids, limit, where)
+        return super().search(info, queries, cluster_ids, limit, *rest, **how)
 
     def clusters(self, info: VersionInfo) -> ClusterTable:
         if (act := self.before_clusters) is not None:
@@ -79,9 +80,41 @@ def test_a_switch_during_a_search_never_mixes_versions(store, make_world):
     queries = old.queries(3)
 
     for query, result in zip(queries, searcher.search(queries, 10, EVERYTHING), strict=True):
+        assert result.version == 2
+        new.check(result, query, 10, 0.8, None)
+
+
+def test_a_switch_to_another_model_during_a_search_is_left_to_the_next_one(store, make_world):
+    old, new = make_world(60, 5, 8), make_world(60, 5, 12, seed=1)
+    old.serve(store, fingerprint="model-1")
+    searcher = GallerySearcher(store, "cats")
+    store.before_search = lambda: new.serve(store, fingerprint="model-2") and None
+    queries = old.queries(3)
+    for query, result in zip(queries, searcher.search(queries, 10, EVERYTHING, fingerprint="model-1"), strict=True):
         assert result.version == 1
         old.check(result, query, 10, 0.8, None)
-    assert searcher.search(queries, 10, EVERYTHING)[0].version == 2
+    with pytest.raises(EncoderMismatch):
+        searcher.search(queries, 10, EVERYTHING, fingerprint="model-1")
+
+
+def test_a_gallery_that_is_switched_all_the_time_is_answered_by_one_version(store, make_world):
+    world, other = make_world(60, 5, 8), make_world(60, 5, 8, seed=1)
+    infos = [world.serve(store), other.insert(store)]
+    searcher = GallerySearcher(store, "cats")
+    switches = iter([1, 0] * 20)
+
+    def switch() -> None:
+        store.promote(infos[next(switches)])
+        store.before_search = switch
+
+    switch()
+    queries = world.queries(2)
+    results = searcher.search(queries, 10, EVERYTHING)
+    version = results[0].version
+    for query, result in zip(queries, results, strict=True):
+        assert result.version == version
+        (world if version == 1 else other).check(result, query, 10, 0.8, None)
+    assert next(switches) is not None  # it gave up following
 
 
 def test_a_version_that_is_dropped_while_it_is_searched_is_searched_anew(store, make_world):
@@ -120,7 +153,7 @@ class EmptiedStore(MemoryGalleryStore):
     """Names a version as served whose collections are gone."""
 
     def search(
-        self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int, where: str | None = None
+        self, info: VersionInfo, queries: FloatArray, cluster_ids: IntArray, limit: int, *rest: Any, **how: Any
     ) -> list[Candidates]:
         raise CollectionMissing("The photos are gone.")
 

@@ -53,6 +53,37 @@ def test_only_what_is_not_wanted_is_filtered_out():
     assert layout.select(np.array([4, 1])) == (["s00001", "s00002"], "cluster_id in [1, 4]")
 
 
+def test_the_shorter_list_is_named():
+    layout = PartitionLayout(("s00000",) * 5 + ("s00001",) * 2)
+    assert layout.select([0, 1, 2, 3]) == (["s00000"], "cluster_id not in [4]")
+    assert layout.select([0, 1, 2, 3, 4, 5]) == (["s00000", "s00001"], "cluster_id not in [6]")
+    assert layout.select([0, 1]) == (["s00000"], "cluster_id in [0, 1]")
+
+
+def test_few_clusters_are_looked_for_at_once():
+    layout = PartitionLayout.plan(centroids(40), 4)
+    for wanted in ([3], [0, 7, 39], list(range(40))):
+        assert layout.scopes(np.array(wanted)) == [layout.select(wanted)]
+
+
+def test_many_clusters_are_looked_for_in_turns_each_once_and_whole_partitions_without_a_filter():
+    layout = PartitionLayout.plan(centroids(5000), 64)
+    whole = set(layout.members["s00000"] | layout.members["s00007"])
+    wanted = sorted(whole | set(range(0, 5000, 2)))
+    scopes = layout.scopes(wanted)
+    found: list[int] = []
+    for partitions, condition in scopes:
+        members = frozenset().union(*(layout.members[name] for name in partitions))
+        kind, _, listed = condition.partition(" [")
+        named = {int(one) for one in listed.rstrip("]").split(", ") if one}
+        assert kind in ("", "cluster_id in", "cluster_id not in")
+        found += sorted(members if not kind else members & named if kind == "cluster_id in" else members - named)
+        assert len(named) * len(partitions) <= 1000
+    assert sorted(found) == wanted
+    assert scopes[0] == (["s00000", "s00007"], "")
+    assert 2 < len(scopes) <= 64
+
+
 def test_nowhere_to_look_is_refused():
     with pytest.raises(InvalidValue, match="No cluster"):
         PartitionLayout.one_each(3).select([])

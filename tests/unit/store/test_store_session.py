@@ -77,7 +77,7 @@ def test_the_directory_is_made_with_its_parents(tmp_path):
 
 
 def test_the_public_names_are_there():
-    assert store.__all__ == ["MAX_LIMIT", "MemoryGalleryStore", "MilvusGalleryStore", "require_gallery_name"]
+    assert store.__all__ == ["MAX_LIMIT", "MemoryGalleryStore", "MilvusGalleryStore", "Tls", "require_gallery_name"]
     assert all(getattr(store, name) for name in store.__all__)
     with pytest.raises(AttributeError, match="nonsense"):
         _ = store.nonsense
