@@ -1,10 +1,12 @@
 """Retrieval quality through Milvus, in both forms of matching, of trainings that the ladder kept.
 
     python benchmarks/served.py --work LADDER            # writes benchmarks/results/served.json
+    python benchmarks/served.py --work LADDER --rerankers neighbours,quantised --out RERANKED.json
 
 For each training: its model gets statistics from the pictures of seen categories, the unseen categories' photos are
 ingested into a fresh embedded Milvus gallery (once *fused*, once *linear*: see docs/search.md), which is searched with
 the unseen sketches by the ordinary search with all its defaults. K and the weight come from the photos alone.
+Re-rankers see as many candidates as they want for 25 hits; the other photos follow in the order of the search.
 """
 
 from __future__ import annotations
@@ -14,21 +16,38 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ladder import cell, spread
 from recipes import NOTE, ROOT, RealData, data_folder
 
 from sbka_milvus.errors import SbkaError
-from sbka_milvus.factory import evaluate_gallery_folder, ingest_into, make_model_statistics
+from sbka_milvus.factory import (
+    evaluate_gallery_folder,
+    evaluate_options,
+    ingest_into,
+    make_model_statistics,
+    open_encoder,
+    open_gallery,
+)
+from sbka_milvus.pipelines.evaluate import measure_rankings
+from sbka_milvus.pipelines.evaluate_report import make_report
 from sbka_milvus.pipelines.index_form import MatchingForm
+from sbka_milvus.pipelines.matching import matching_finder
+from sbka_milvus.pipelines.rankings import Rankings
 from sbka_milvus.progress import SilentProgress
+from sbka_milvus.search import GallerySearcher, SearchOptions
+from sbka_milvus.search.rerankers import NAMES
 from sbka_milvus.settings import IngestSettings, MilvusSettings, Settings
 
 FORMS: tuple[MatchingForm, ...] = ("fused", "linear")
 METHODS = ("one-to-one", "one-to-many")
 METRICS = ("mAP@all", "mAP@200", "P@10", "P@25")
+HITS = 25
 
 
 def main() -> None:
@@ -38,25 +57,29 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the trainings")
     parser.add_argument("--split", default="sketchy_ext_25")
     parser.add_argument("--arm", default="one_way")
+    parser.add_argument("--rerankers", default="", help=f"rows to add, of {', '.join(NAMES)}; comma-separated")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "served.json")
     arguments = parser.parse_args()
     models = sorted(path.parent for path in arguments.work.glob(f"{arguments.split}-{arguments.arm}-*/run.json"))
     if not models:
         sys.exit(f"There is no training of {arguments.arm} in {arguments.work}: see benchmarks/ladder_train.py.")
+    rerankers = tuple(name for name in arguments.rerankers.split(",") if name)
+    methods = (*METHODS, *rerankers)
     data = RealData(arguments.data, arguments.split)
     try:
-        runs = [served(folder, data, arguments.data) for folder in models]
+        runs = [served(folder, data, arguments.data, rerankers) for folder in models]
     except SbkaError as error:
         sys.exit(f"Error: {error}")
     report: dict[str, Any] = {
-        "command": f"python benchmarks/served.py --work LADDER --split {arguments.split} --arm {arguments.arm}",
+        "command": f"python benchmarks/served.py --work LADDER --split {arguments.split} --arm {arguments.arm}"
+        + (f" --rerankers {arguments.rerankers}" if rerankers else ""),
         "data": {"pictures": "sketchy-mini", "note": NOTE},
         "split": {"name": data.split.name, "digest": data.split.digest},
         "arm": arguments.arm,
         "summary": {
             form: {
                 method: {metric: spread([run[form][method][metric] for run in runs]) for metric in METRICS}
-                for method in METHODS
+                for method in methods
             }
             for form in FORMS
         },
@@ -66,12 +89,12 @@ def main() -> None:
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
     print("| form, method | " + " | ".join(METRICS) + " |\n" + "|---" * (len(METRICS) + 1) + "|")
     for form in FORMS:
-        for method in METHODS:
+        for method in methods:
             row = report["summary"][form][method]
             print(f"| {form}, {method} | " + " | ".join(cell(row[metric]) for metric in METRICS) + " |")
 
 
-def served(folder: Path, data: RealData, root: Path) -> dict[str, Any]:
+def served(folder: Path, data: RealData, root: Path, rerankers: Sequence[str] = ()) -> dict[str, Any]:
     """One training, through Milvus."""
     run: dict[str, Any] = {"training": folder.name}
     with tempfile.TemporaryDirectory() as temporary:
@@ -91,9 +114,38 @@ def served(folder: Path, data: RealData, root: Path) -> dict[str, Any]:
                 "clusters": report.index.clusters,
                 "cluster_weight": scores.cluster_weight,
                 **{method: {metric: scores.score(method, metric) for metric in METRICS} for method in METHODS},
+                **reranked(gallery, data, settings, rerankers),
             }
             print(f"{folder.name} {form}: {json.dumps(run[form])}", file=sys.stderr, flush=True)
     return run
+
+
+def reranked(
+    root: Path, data: RealData, settings: Settings, rerankers: Sequence[str]
+) -> dict[str, dict[str, float | None]]:
+    """What re-rankers make of the search of a gallery."""
+    if not rerankers:
+        return {}
+    with open_gallery(root, settings) as (gallery, store):
+        encoder = open_encoder(gallery.model_folder, settings)
+        sketches, photos = data.encode(encoder, data.split.unseen)
+        place = {str(path): row for row, path in enumerate(photos.paths)}
+        searcher = GallerySearcher(store, gallery.name, matching_of=matching_finder(gallery))
+        whole = SearchOptions(exact=True, default_weight=settings.search.cluster_weight)
+        positions: dict[str, list[list[int]]] = {name: [] for name in rerankers}
+        for row in range(len(sketches.vectors)):
+            query = sketches.vectors[row : row + 1]
+            plain = [place[hit.uri] for hit in searcher.search(query, len(place), whole)[0]]
+            for name in rerankers:
+                options = replace(whole, reranker=name)
+                depth = options.depth(HITS)
+                first = searcher.search(query, depth, replace(options, rerank_depth=depth))[0]
+                positions[name].append([place[hit.uri] for hit in first] + plain[len(first) :])
+        rankings = Rankings({name: np.array(rows) for name, rows in positions.items()}, searcher.n_clusters)
+        how = evaluate_options(gallery.name, encoder.input_size, settings)
+        measured = measure_rankings(rankings, photos, sketches, how)
+        report = make_report(measured, data.split, encoder.fingerprint, how)
+    return {name: {metric: report.score(name, metric) for metric in METRICS} for name in rerankers}
 
 
 if __name__ == "__main__":

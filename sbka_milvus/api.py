@@ -27,6 +27,7 @@ from sbka_milvus.pipelines.versions import follow_served
 from sbka_milvus.places import missing_index, remember_place, require_index
 from sbka_milvus.protocols import CodesOf, CopiesOf, MatchingOf
 from sbka_milvus.search import GallerySearcher, SearchOptions
+from sbka_milvus.search.rerankers import RerankerChoice
 from sbka_milvus.settings import Settings, load_settings
 from sbka_milvus.types import FloatArray, SearchResult
 
@@ -58,6 +59,9 @@ class HowToSearch(TypedDict, total=False):
         where: a filter over the columns that the photos came with, such as ``year > 2020``: see docs/ingest.md.
         offset: leave out so many of the best hits; pages of one order, which makes the search exact.
         per_cluster: at most so many hits of one cluster.
+        reranker: scores the best candidates anew: ``neighbours``, ``quantised``, ``fused``, an object or a function of
+            your own. See docs/search.md.
+        rerank_depth: so many candidates are re-ranked; by default max(4 k, 100). Nothing behind them is a hit.
     """
 
     n_probe: int | None
@@ -68,6 +72,8 @@ class HowToSearch(TypedDict, total=False):
     where: str | None
     offset: int | None
     per_cluster: int | None
+    reranker: RerankerChoice | None
+    rerank_depth: int | None
 
 
 _MOST_SWITCHES = 4
@@ -210,6 +216,7 @@ class SketchSearch:
             MatchingError: What the version is matched by is missing or damaged.
             EncoderMismatch: The gallery was switched to a model that is not in its folder.
             StoreUnavailable: Milvus could not be reached for some seconds.
+            RerankerError: The re-ranker failed, or gave no scores.
         """
         many = is_many(sketch)
         sketches = list(sketch) if many else [sketch]
@@ -239,7 +246,7 @@ class SketchSearch:
         """The photos most like a sketch, page by page, until there are no more; at least one page, which may be empty.
 
         All pages are of one version and cut from one order, that of the exact search: none overlap, and no photo is
-        missed. Photos that are removed meanwhile may move others up.
+        missed. Photos that are removed meanwhile may move others up. The pages end with what a re-ranker saw.
 
         Args:
             sketch: one, as for calling.
@@ -267,9 +274,10 @@ class SketchSearch:
             confidence = page.confidence if options.offset == begin else confidence
             if len(page) or options.offset == begin:
                 yield replace(page, confidence=confidence)
-            if len(page) < size:
+            following = options.offset + size
+            if len(page) < size or (options.reranker is not None and following >= options.depth(size)):
                 return
-            options = replace(options, offset=options.offset + size)
+            options = replace(options, offset=following)
 
     def _options(self, how: HowToSearch) -> SearchOptions:
         defaults = self._settings.search
@@ -316,6 +324,9 @@ class SketchSearch:
         search = partial(searcher.search, vectors, fingerprint=encoder.fingerprint)
         if judge is None or k < 1:
             return self._with_keys(self._circuit.ask(partial(search, k, options)))
+        if options.reranker is not None:
+            reranked = partial(search, k, options, judge=judge.judge, judged=judge.least_hits)
+            return self._with_keys(self._circuit.ask(reranked))
         # How sure a search is shows in its best hits, whatever is shown of them.
         best, first = replace(options, offset=0, exact=options.certain), options.offset
         found = self._circuit.ask(partial(search, max(first + k, judge.least_hits), best, judge=judge.judge))

@@ -22,6 +22,7 @@ SbkaError
 │   └── LeaseLost        another process has taken over this one's part of it
 ├── BrokerUnavailable    Redis, through which work is handed out, cannot be reached now: worth retrying
 ├── FilterError          a filter of a search that cannot be understood, or that names an unknown column
+├── RerankerError        a re-ranker of the user's that failed, or that gave no scores
 ├── EncoderMismatch      a query encoder that is not the gallery's
 └── StoreError           the vector store refused
     ├── CollectionMissing  no such gallery or version in the store
@@ -136,6 +137,10 @@ class BrokerUnavailable(SbkaError):
 
 class FilterError(SbkaError):
     """A filter of a search that cannot be understood, or that names an unknown column."""
+
+
+class RerankerError(SbkaError):
+    """A re-ranker that failed, or that gave something else than a number for each candidate."""
 
 
 class EncoderMismatch(SbkaError):

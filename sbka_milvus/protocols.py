@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
@@ -18,6 +18,7 @@ from sbka_milvus.types import (
     MetadataField,
     ScoreParts,
     SearchResult,
+    Shortlist,
     StoredRows,
     VersionInfo,
 )
@@ -117,6 +118,30 @@ class MemberCodes(Protocol):
 
 CodesOf = Callable[[VersionInfo], MemberCodes | None]
 """Finds the codes of a version's photos; none where there are none: searches are then slower and not worse."""
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """Scores the best candidates of a search anew; threads may share it."""
+
+    @property
+    def name(self) -> str:
+        """Short, for results and errors."""
+
+    def depth(self, k: int) -> int:
+        """How many candidates it should see for k hits, at least k."""
+
+    def scores(self, query: FloatArray, photos: Shortlist, table: ClusterTable) -> FloatArray:
+        """New scores, higher is better.
+
+        Args:
+            query: shape (D,), float32, of unit length: as the version is searched.
+            photos: n candidates, n at least 1.
+            table: clusters of the version; not to be changed.
+
+        Returns:
+            shape (n,), float32, finite. Candidates that tie keep their order.
+        """
 
 
 class Judge(Protocol):

@@ -319,12 +319,43 @@ class ScoreParts:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortlist:
+    """The best candidates of one query, best one-to-many score first: what a re-ranker sees.
+
+    Attributes:
+        ids: shape (n,), int64.
+        uris: n URIs; of equal photos one.
+        cluster_ids: shape (n,), int64.
+        vectors: shape (n, D), float32, unit rows: as the version holds them.
+        scores: shape (n,), float32: the one-to-many scores.
+        cluster_scores: shape (n,), float32: see :class:`Hit`.
+        member_scores: shape (n,), float32: see :class:`Hit`.
+    """
+
+    ids: IntArray
+    uris: tuple[str, ...]
+    cluster_ids: IntArray
+    vectors: FloatArray
+    scores: FloatArray
+    cluster_scores: FloatArray
+    member_scores: FloatArray
+
+    def __post_init__(self) -> None:
+        for name in ("uris", "cluster_ids", "vectors", "scores", "cluster_scores", "member_scores"):
+            _require_length(getattr(self, name), len(self.ids), name)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One photo of a search result.
 
     Attributes:
         rank: 1 for the best.
-        score: the one-to-many score, weight * cluster_score + (1 - weight) * member_score - level.
+        score: the one-to-many score, weight * cluster_score + (1 - weight) * member_score - level; that of the
+            re-ranker where there was one.
         uri: the photo.
         photo_id: its id in the store.
         cluster_id: its cluster.
@@ -363,9 +394,11 @@ class SearchResult(Sequence[Hit]):
         confidence: the probability that the gallery holds what the sketch shows, in [0, 1]; none where the model has
             no statistics (see ``sbka model statistics``).
         exact: whether these are certainly the best hits of the whole gallery: no cluster that was not looked into can
-            hold a better photo.
+            hold a better photo. With a re-ranker this speaks of its candidates: whether they were certainly the best
+            of the whole gallery by the one-to-many score. What it would have made of others is not known.
         rows: photos of the clusters that were looked into.
         codes: photos that were looked at by their codes, to choose those clusters.
+        reranker: name of the re-ranker; empty: there was none.
     """
 
     hits: tuple[Hit, ...]
@@ -377,6 +410,7 @@ class SearchResult(Sequence[Hit]):
     exact: bool = False
     rows: int = 0
     codes: int = 0
+    reranker: str = ""
 
     def __len__(self) -> int:
         return len(self.hits)

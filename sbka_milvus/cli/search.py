@@ -23,6 +23,8 @@ sbka search cat.png --gallery gallery/ --sheet hits.png
 
 sbka search cat.png --gallery gallery/ --exact -k 50 --offset 50   (the second page of fifty, and proof that it is)
 
+sbka search cat.png --gallery gallery/ --rerank neighbours   (candidates that resemble one another rise together)
+
 sbka search cat.png --gallery gallery/ --fail-on-no-match --min-confidence 0.5
 sbka search cat.png --gallery gallery/ --where 'year > 2020 and place in ["Rome", "Oslo"]'   (columns of a manifest)
 """
@@ -49,6 +51,17 @@ def search(
     ] = None,
     offset: Annotated[int, typer.Option(min=0, help="Best hits to leave out: the next page. Searches exactly.")] = 0,
     per_cluster: Annotated[int | None, typer.Option(min=1, help="Hits of one cluster at most.")] = None,
+    rerank: Annotated[
+        str | None,
+        typer.Option(
+            help="Score the best candidates anew: neighbours, quantised, or fused, which changes nothing.",
+            show_default=False,
+        ),
+    ] = None,
+    rerank_depth: Annotated[
+        int | None,
+        typer.Option(min=1, help="Candidates to re-rank, and to page through; by default max(4 k, 100)."),
+    ] = None,
     cluster_weight: Annotated[
         float | None,
         typer.Option(
@@ -83,10 +96,12 @@ def search(
     from sbka_milvus.api import SketchSearch
     from sbka_milvus.cli.console import err, print_json, printable
     from sbka_milvus.cli.sheet_files import require_sheet_suffix
+    from sbka_milvus.search import SearchOptions
     from sbka_milvus.settings import load_settings
 
     if sheet is not None:
         require_sheet_suffix(sheet)
+    SearchOptions(reranker=rerank, rerank_depth=rerank_depth)  # before a model is loaded in vain
     least = load_settings().search.min_confidence if min_confidence is None else min_confidence
     with SketchSearch.open(gallery) as engine:
         drawn = [engine.normalise(path) for path in sketches]
@@ -101,6 +116,8 @@ def search(
             where=where,
             offset=offset,
             per_cluster=per_cluster,
+            reranker=rerank,
+            rerank_depth=rerank_depth,
         )
     if fail_on_no_match and any(result.confidence is None for result in results):
         raise _cannot_tell(gallery, results[0].fingerprint)
@@ -115,6 +132,7 @@ def search(
                     "exact": result.exact,
                     "rows": result.rows,
                     "codes": result.codes,
+                    "reranker": result.reranker,
                     "confidence": result.confidence,
                     "good_match": None if result.confidence is None else result.confidence >= least,
                     "hits": [
@@ -189,10 +207,14 @@ def _show(sketch: Path, result: SearchResult, least: float) -> None:
         ),
     )
     looked = f"{len(result.probes)} {'cluster' if len(result.probes) == 1 else 'clusters'}"
+    if result.reranker:
+        proved = "what was re-ranked are the nearest photos of the gallery"
+    else:
+        proved = "no other photo of the gallery is nearer"
     out.print(
-        f"Exact: no other photo of the gallery is nearer ({looked} looked into)."
+        f"Exact: {proved} ({looked} looked into)."
         if result.exact
-        else f"{looked} looked into; --exact proves that no other photo is nearer.".capitalize(),
+        else f"{looked} looked into; --exact proves that {proved}.".capitalize(),
         highlight=False,
     )
     if _doubtful(result, least):

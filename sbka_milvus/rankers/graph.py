@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+from sbka_milvus.kin import kin_pairs, kin_shares
 from sbka_milvus.rankers.ranker import Float64Array, require_at_least, require_gallery
 from sbka_milvus.types import FloatArray, IntArray
 
@@ -62,6 +63,8 @@ def neighbour_graph(gallery: FloatArray, k: int, power: float = 1.0) -> sparse.c
 def reciprocal_means(gallery: FloatArray, k: int) -> sparse.csr_array:
     """Averages over the photos that are among a photo's k nearest and have it among theirs, the photo itself included.
 
+    See :mod:`sbka_milvus.kin`.
+
     Args:
         gallery: shape (N, D), float32, unit rows.
         k: neighbours of each photo.
@@ -73,9 +76,9 @@ def reciprocal_means(gallery: FloatArray, k: int) -> sparse.csr_array:
         InvalidValue: As :func:`nearest_neighbours`.
     """
     found, _ = nearest_neighbours(gallery, k)
-    near = _matrix(found, np.ones(found.shape))
-    mutual = sparse.csr_array(near.multiply(near.T) + sparse.eye_array(len(gallery)))
-    return sparse.csr_array(sparse.diags_array(1.0 / mutual.sum(axis=1)) @ mutual)
+    n = len(gallery)
+    rows, columns = kin_pairs(np.repeat(np.arange(n, dtype=np.int64), found.shape[1]), found.ravel(), n)
+    return sparse.csr_array((kin_shares(rows, n), (rows, columns)), shape=(n, n))
 
 
 def _matrix(found: IntArray, values: Float64Array) -> sparse.csr_array:

@@ -18,7 +18,7 @@ def result_of(
         served: the version.
         query: shape (D,), float32: as the version was searched.
         scores: shape (K,), float32: cosines of the query and the centroids.
-        probed: what came of it.
+        probed: what came of it, re-ranked where the options have a re-ranker.
         options: how it was searched.
         weight: of the cluster score.
         k: hits that are wanted.
@@ -26,11 +26,13 @@ def result_of(
     shown = slice(options.offset, options.offset + k)
     best, fused = only(probed.found, probed.order[shown]), probed.fused[shown]
     parts = served.parts(query, best, fused, scores, weight)
+    reranker = options.chosen_reranker
+    shown_scores = parts.scores if reranker is None else fused
     names = names_of(served.copies, probed.found, best, filtered=options.where is not None)
     hits = tuple(
         Hit(
             rank=options.offset + row + 1,
-            score=float(parts.scores[row]),
+            score=float(shown_scores[row]),
             uri=uri,
             photo_id=photo_id(uri),
             cluster_id=int(best.cluster_ids[row]),
@@ -52,4 +54,5 @@ def result_of(
         exact=probed.exact,
         rows=probed.rows,
         codes=probed.codes,
+        reranker="" if reranker is None else str(reranker.name),
     )

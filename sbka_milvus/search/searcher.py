@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from dataclasses import replace
 
 from sbka_milvus.errors import CollectionMissing, InvalidValue, MatchingError, SbkaError, StoreUnavailable
 from sbka_milvus.protocols import CodesOf, CopiesOf, GalleryStore, Judge, Matching, MatchingOf
@@ -12,9 +13,10 @@ from sbka_milvus.search.options import SearchOptions
 from sbka_milvus.search.pointing import MOST, Pointing
 from sbka_milvus.search.probing import Probing
 from sbka_milvus.search.requests import Probed, Request, candidates_of, fetches, searches
+from sbka_milvus.search.reranking import Reranking, require_depth
 from sbka_milvus.search.scores import score_clusters
 from sbka_milvus.search.served import Served, find_matching, require_model
-from sbka_milvus.types import Candidates, FloatArray, SearchResult, VersionInfo, require_unit_rows
+from sbka_milvus.types import Candidates, FloatArray, SearchResult, StoredRows, VersionInfo, require_unit_rows
 
 DEFAULT_MAX_LIMIT = 16_384
 """The most results of one Milvus search."""
@@ -103,6 +105,7 @@ class GallerySearcher:
         *,
         fingerprint: str | None = None,
         judge: Judge | None = None,
+        judged: int = 1,
     ) -> list[SearchResult]:
         """The k photos with the highest scores, for each query.
 
@@ -116,19 +119,23 @@ class GallerySearcher:
                 hit, where it is known which are equal.
             options: how to search.
             fingerprint: of the encoder that made the queries: the very version that answers must be of the same one.
-            judge: says how sure the results are, knowing the clusters of the very version that answered.
+            judge: says how sure the results are, knowing the clusters of the very version that answered. With a
+                re-ranker it sees the best of its candidates in the order of their one-to-many scores.
+            judged: hits that the judge should see; fewer are shown where k is smaller. Counts with a re-ranker alone.
 
         Returns:
             Q results, all of one version.
 
         Raises:
             InvalidValue: ``k`` is below 1, the queries' shape does not fit the gallery, ``k`` and a probed cluster
-                are both larger than the store's largest limit, or a weight is asked for that is not the version's own.
+                are both larger than the store's largest limit, ``k`` or the offset is beyond what is re-ranked, or a
+                weight is asked for that is not the version's own.
             EncoderMismatch: The version that is served now is of another encoder than ``fingerprint``.
             FilterError: The filter cannot be read, or names a column that there is not.
             CollectionMissing: The gallery is not in the store.
             MatchingError: What the version is matched by is missing or damaged.
             StoreUnavailable: The store cannot be reached now.
+            RerankerError: The re-ranker failed, or gave no scores.
         """
         if k < 1:
             raise InvalidValue(f"k is {k}; at least one hit must be asked for.")
@@ -137,7 +144,7 @@ class GallerySearcher:
             # The version that was served last is searched at once, and looked up afterwards: if it is served still, it
             # was all along. Else it starts over on the one that is, whatever came of it.
             try:
-                found = self._search(served, queries, k, options, fingerprint)
+                found, shown = self._search(served, queries, k, options, fingerprint, judged if judge else 0)
             except StoreUnavailable:
                 raise
             except SbkaError:
@@ -153,7 +160,10 @@ class GallerySearcher:
         else:
             # It is switched faster than it is searched.
             self._store.confirm(served.info)
-        return found if judge is None else judge(queries, served.table, found, served.matching)
+        if judge is None:
+            return found
+        sure = judge(queries, served.table, shown, served.matching)
+        return [replace(one, confidence=of.confidence) for one, of in zip(found, sure, strict=True)]
 
     def _stays_with(self, served: Served, fresh: Served, fingerprint: str | None) -> bool:
         """Whether the answer of a version that is not served any more is the best that can be had: it is there still,
@@ -168,20 +178,40 @@ class GallerySearcher:
         return True
 
     def _search(
-        self, served: Served, queries: FloatArray, k: int, options: SearchOptions, fingerprint: str | None
-    ) -> list[SearchResult]:
-        """The results of one version, which is not asked whether it is there."""
+        self,
+        served: Served,
+        queries: FloatArray,
+        k: int,
+        options: SearchOptions,
+        fingerprint: str | None,
+        judged: int,
+    ) -> tuple[list[SearchResult], list[SearchResult]]:
+        """The results of one version, which is not asked whether it is there; and those that a judge should see.
+
+        Args:
+            judged: how many hits it should see at least where the results are re-ranked; 0: there is no judge.
+        """
+        reranker = options.chosen_reranker
+        depth = 0 if reranker is None else require_depth(options, k)
+        wanted = options.offset + k if reranker is None else max(depth, judged)
         if fingerprint is not None:
             require_model(served.info, fingerprint)
         weight = served.fusion_weight(options)
         lifted = served.queries(queries)
         scores = score_clusters(lifted, served.table.centroids)
         require_unit_rows(lifted, "queries")
-        probed = self._probed(served, lifted, scores, k, options, weight)
-        return [
-            result_of(served, query, of_clusters, one, options, weight, k)
-            for query, of_clusters, one in zip(lifted, scores, probed, strict=True)
-        ]
+        known: list[StoredRows] = []
+        probed = self._probed(served, lifted, scores, wanted, options, weight, known)
+        if reranker is None:
+            found = _results(served, lifted, scores, probed, options, weight, k)
+            return found, found
+        reranking = Reranking(self._store, served, reranker, depth, weight)
+        again = reranking.reranked(lifted, scores, probed, known)
+        found = _results(served, lifted, scores, again, options, weight, k)
+        if judged == 0:
+            return found, found
+        plain = replace(options, reranker=None, rerank_depth=None, offset=0)
+        return found, _results(served, lifted, scores, probed, plain, weight, wanted)
 
     def _info(self) -> VersionInfo:
         if self._version is None:
@@ -211,11 +241,20 @@ class GallerySearcher:
                 return found
 
     def _probed(
-        self, served: Served, queries: FloatArray, scores: FloatArray, k: int, options: SearchOptions, weight: float
+        self,
+        served: Served,
+        queries: FloatArray,
+        scores: FloatArray,
+        wanted: int,
+        options: SearchOptions,
+        weight: float,
+        known: list[StoredRows],
     ) -> list[Probed]:
-        """All queries, each looking into the clusters that it needs; requests that agree go together."""
+        """All queries, each looking into the clusters that it needs; requests that agree go together.
+
+        Photos whose vectors were fetched are added to ``known``, where a re-ranker may need them.
+        """
         deadline = None if options.deadline_ms is None else time.monotonic() + options.deadline_ms / 1000
-        wanted = options.offset + k
         pointed = served.codes is not None and wanted <= MOST and not (options.where or options.n_probe)
         runs: list[Generator[Request, Candidates, Probed]] = []
         for query, to_clusters in zip(queries, scores, strict=True):
@@ -245,6 +284,23 @@ class GallerySearcher:
             pointed_at, everything = fetches(asked)
             if pointed_at:
                 stored = self._store.fetch(served.info, everything.ids, everything.clusters, unchecked=True)
+                if options.reranker is not None:
+                    known.append(stored)
                 answers.update((row, candidates_of(one, queries[row], stored)) for row, one in pointed_at.items())
             asked.clear()
         return [results[row] for row in range(len(runs))]
+
+
+def _results(
+    served: Served,
+    queries: FloatArray,
+    scores: FloatArray,
+    probed: Sequence[Probed],
+    options: SearchOptions,
+    weight: float,
+    k: int,
+) -> list[SearchResult]:
+    return [
+        result_of(served, query, of_clusters, one, options, weight, k)
+        for query, of_clusters, one in zip(queries, scores, probed, strict=True)
+    ]

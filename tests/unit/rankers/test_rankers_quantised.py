@@ -7,7 +7,6 @@ import pytest
 
 from sbka_milvus.errors import InvalidValue
 from sbka_milvus.rankers import Plain, Quantised, rank_positions
-from sbka_milvus.rankers.quantised import squared_distances
 
 HALF = np.sqrt(0.5)
 GALLERY = np.array([[0.6, 0, 0.8, 0], [0.6, 0, 0, 0.8], [0, 0.6, 0.8, 0], [0, 0.6, 0, 0.8]], dtype=np.float32)
@@ -38,13 +37,6 @@ def test_without_cluster_weight_the_order_is_that_of_cosines(world):
 
 def test_a_width_that_cannot_be_cut_evenly_is_cut_nearly_so(world):
     assert Quantised(3, 4).scores(world.queries, world.gallery).shape == (len(world.queries), len(world.gallery))
-
-
-def test_distances_are_never_negative():
-    rows = np.random.default_rng(0).normal(size=(50, 30)).astype(np.float32)
-    found = squared_distances(rows, rows)
-    assert (found >= 0).all()
-    np.testing.assert_allclose(found, ((rows[:, None] - rows[None]) ** 2).sum(axis=2), atol=1e-3)
 
 
 def test_bad_numbers_are_refused():
