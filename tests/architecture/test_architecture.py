@@ -108,10 +108,12 @@ def test_the_help_needs_neither_torch_nor_milvus() -> None:
 
 def test_public_names() -> None:
     assert sorted(sbka_milvus.__all__) == [
+        "AsyncSketchSearch",
         "FeedbackLog",
         "Gallery",
         "Hit",
         "ModelBundle",
+        "SbkaEmbeddingFunction",
         "SbkaError",
         "SearchResult",
         "SketchSearch",
@@ -171,12 +173,13 @@ def test_every_dependency_is_pinned_and_no_address_is_recorded() -> None:
     assert not [line for line in lines if "://" in line or "@" in line]
 
 
-def test_the_readme_runs() -> None:
-    """Its Python is that of the public interface: each block compiles, and names only what exists."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+@pytest.mark.parametrize("page", ["README.md", "docs/search.md"])
+def test_the_python_of_the_pages_runs(page: str) -> None:
+    """It is that of the public interface: each block compiles, and names only what exists."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks
     for block in blocks:
-        compile(block, "README.md", "exec")
+        compile(block, page, "exec")
         for name in re.findall(r"from sbka_milvus import ([\w, ]+)", block):
             assert set(re.split(r", *", name)) <= set(sbka_milvus.__all__)
 
