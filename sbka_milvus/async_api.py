@@ -78,6 +78,7 @@ class AsyncSketchSearch:
         path: str | Path | None = None,
         *,
         concurrency: int | None = None,
+        prepare: bool = True,
         settings: Settings | None = None,
         **parts: Any,
     ) -> AsyncSketchSearch:
@@ -86,6 +87,7 @@ class AsyncSketchSearch:
         Args:
             path: a gallery folder.
             concurrency: threads that search; by default ``SBKA_SEARCH__CONCURRENCY``.
+            prepare: find the fastest way to encode single sketches now, in some seconds, and not after some searches.
             settings: by default those of the environment.
             parts: ``uri``, ``gallery`` and ``model``: see :meth:`SketchSearch.open`, which also tells what is raised.
 
@@ -94,7 +96,14 @@ class AsyncSketchSearch:
         """
         settings = settings or load_settings()
         threads = settings.search.concurrency if concurrency is None else concurrency
-        search = await _in_thread(partial(SketchSearch.open, path, settings=settings, **parts), undo=SketchSearch.close)
+
+        def work() -> SketchSearch:
+            search = SketchSearch.open(path, settings=settings, **parts)
+            if prepare:
+                search.prepare()
+            return search
+
+        search = await _in_thread(work, undo=SketchSearch.close)
         try:
             return cls(search, concurrency=threads)
         except BaseException:
