@@ -29,7 +29,9 @@ MIN_GAIN = 1.1
 ENOUGH = 1.5
 """When a way is so many times as fast, no other is tried."""
 
-_ROUNDS = 5
+_ROUNDS = 12
+_MOST_S = 3.0
+"""Of timing one way: on a busy machine fewer rounds must do."""
 _WARM_UPS = 3
 """Runs in which TorchScript looks at shapes and then optimises."""
 _SAMPLES = 4
@@ -159,7 +161,10 @@ def _least_cosine(found: list[torch.Tensor], wanted: list[torch.Tensor]) -> floa
 def _gain(plain: Run, run: Run, sample: torch.Tensor, clock: Callable[[], float]) -> float:
     """How many times as fast ``run`` is, by the shortest times; by turns, so that what else is done falls on both."""
     best = [float("inf"), float("inf")]
+    end = clock() + _MOST_S
     for _ in range(_ROUNDS):
+        if clock() > end:
+            break
         for place, one in enumerate((plain, run)):
             start = clock()
             one(sample)

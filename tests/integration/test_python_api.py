@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,6 +119,20 @@ def test_what_the_search_refuses_is_refused_likewise(root: Path, sketches: list[
                 await search(sketches[0], no_such=1)
 
     asyncio.run(story())
+
+
+def test_a_first_search_loads_no_more_than_it_needs(root: Path, sketches: list[Image.Image], tmp_path: Path) -> None:
+    sketches[0].save(tmp_path / "sketch.png")
+    unwanted = ("open_clip", "matplotlib", "tensorboard", "sklearn", "skimage", "celery", "redis", "datasets")
+    arguments = ["search", str(tmp_path / "sketch.png"), "--gallery", str(root / "gallery"), "--json"]
+    program = (
+        f"import sys\nsys.argv[1:] = {arguments!r}\nfrom sbka_milvus.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code\n"
+        f"print([name for name in {unwanted!r} if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200, check=False)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize("folder", ["model", "gallery"])
