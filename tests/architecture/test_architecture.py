@@ -102,7 +102,6 @@ def test_the_help_loads_nothing_but_the_shell(arguments: list[str]) -> None:
         *HEAVY,
         "numpy",
         "PIL",
-        "pydantic",
         "pydantic_settings",
         "scipy",
         "celery",
