@@ -90,6 +90,9 @@ class SearchSettings(_Group):
         le=1,
         description="Confidence below which a search says that it has no good match; 0: it never does.",
     )
+    concurrency: int = Field(
+        default=2, ge=1, description="Threads of an AsyncSketchSearch; more searches wait for their turn."
+    )
 
 
 class IngestSettings(_Group):

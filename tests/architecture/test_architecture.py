@@ -96,22 +96,43 @@ def test_a_step_of_a_job_has_something_that_does_it() -> None:
     assert len({f"{handler.__module__}.{handler.__qualname__}" for handler in found}) == len(QUEUES)
 
 
-def test_the_help_needs_neither_torch_nor_milvus() -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["search", "--help"], ["--version"], ["no-such-command"]])
+def test_the_help_loads_nothing_but_the_shell(arguments: list[str]) -> None:
+    unwanted = (
+        *HEAVY,
+        "numpy",
+        "PIL",
+        "pydantic_settings",
+        "scipy",
+        "celery",
+        "redis",
+        "sbka_milvus.cli.console",
+    )
     program = (
-        "import sys\nfrom sbka_milvus.cli import app\n"
-        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
-        "sys.exit(bool({'torch', 'pymilvus', 'numpy'} & set(sys.modules)))"
+        f"import sys\nsys.argv[1:] = {arguments!r}\nfrom sbka_milvus.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print([name for name in {unwanted!r} if name in sys.modules])"
     )
     found = run(sys.executable, "-c", program)
-    assert found.returncode == 0, found.stderr
+    assert (found.returncode, found.stdout.splitlines()[-1]) == (0, "[]"), found.stderr
+
+
+@pytest.mark.parametrize("module", ["api", "async_api", "embedding_function"])
+def test_what_users_import_waits_with_torch_and_milvus_until_it_opens(module: str) -> None:
+    unwanted = ("torch", "pymilvus", "milvus_lite", "open_clip", "timm", "matplotlib", "celery", "typer", "tensorboard")
+    listed = f"[name for name in {unwanted!r} if name in sys.modules]"
+    found = run(sys.executable, "-c", f"import sys, sbka_milvus.{module}; print({listed})")
+    assert (found.returncode, found.stdout.strip()) == (0, "[]"), found.stderr
 
 
 def test_public_names() -> None:
     assert sorted(sbka_milvus.__all__) == [
+        "AsyncSketchSearch",
         "FeedbackLog",
         "Gallery",
         "Hit",
         "ModelBundle",
+        "SbkaEmbeddingFunction",
         "SbkaError",
         "SearchResult",
         "SketchSearch",
@@ -175,12 +196,13 @@ def test_every_dependency_is_pinned_and_no_address_is_recorded() -> None:
     assert not [line for line in lines if "://" in line or "@" in line]
 
 
-def test_the_readme_runs() -> None:
-    """Its Python is that of the public interface: each block compiles, and names only what exists."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+@pytest.mark.parametrize("page", ["README.md", "docs/search.md"])
+def test_the_python_of_the_pages_runs(page: str) -> None:
+    """It is that of the public interface: each block compiles, and names only what exists."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks
     for block in blocks:
-        compile(block, "README.md", "exec")
+        compile(block, page, "exec")
         for name in re.findall(r"from sbka_milvus import ([\w, ]+)", block):
             assert set(re.split(r", *", name)) <= set(sbka_milvus.__all__)
 
