@@ -22,8 +22,9 @@ from harness.disk import small_disk
 from harness.injection import Action, Fault, Ledger
 from harness.inline import Program, running
 from harness.pictures import CLASSES, damage, draw_photos, make_model, save_weights
+from own_ports import own_port
 
-from workers.services.ports import HOST, free_port
+from workers.services.ports import HOST
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -211,7 +212,7 @@ def listens(port: int) -> bool:
 )
 def test_a_milvus_that_goes_away_is_told_of_and_costs_nothing(world: World, tmp_path: Path, point: str) -> None:
     world.begin()
-    port = free_port()
+    port = own_port()
     world.milvus = f"http://{HOST}:{port}"
     with lite_server(tmp_path / "milvus", port):
         if "alter" in point:  # the alias moves when there is a version before
