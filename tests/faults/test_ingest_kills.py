@@ -10,7 +10,6 @@ import random
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from harness.inline import Program, running
 from harness.pictures import CLASSES, damage, draw_photos, make_model, save_weights
 from own_ports import own_port
 
+from sbka_milvus.store.lite_server import lite_command
 from workers.services.ports import HOST
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -190,8 +190,8 @@ def test_a_photo_that_changes_while_it_is_read_is_served_as_it_is_in_the_end(wor
 @contextmanager
 def lite_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Milvus Lite as a server; it answers when the block begins."""
-    command = (sys.executable, "-m", "milvus_lite", "server", "--data-dir", str(folder), "--port", str(port))
-    with subprocess.Popen((*command, "--host", HOST), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+    command = lite_command(folder, HOST, port)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             deadline = time.monotonic() + 60
             while time.monotonic() < deadline and not listens(port):
