@@ -17,9 +17,12 @@ sys.path.insert(0, str(HERE))
 
 # Two cores are what continuous integration has, and two tests run beside each other: more threads only fight.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Tests must not depend on a developer's own settings.
+# Tests must depend neither on a developer's own settings nor on the size of a terminal: that of 80 columns, which the
+# processes of a run find in their environment, is an invention of the readline that pytest loads.
 for variable in [name for name in os.environ if name.startswith("SBKA_") and name != "SBKA_REAL_DATA"]:
     del os.environ[variable]
+for variable in ("COLUMNS", "LINES"):
+    os.environ.pop(variable, None)
 # A shell without job control has its background commands ignore Ctrl-C, and so would every process that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
