@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,16 @@ def test_the_choices_that_the_page_of_retraining_names_can_be_made() -> None:
     assert TrainingOptions.make(**values).model_dump(include=set(values)) == values
 
 
+@cache
+def help_of(command: str) -> subprocess.CompletedProcess[str]:
+    """What a command says of itself; several pages name the same one."""
+    return subprocess.run(
+        [sys.executable, "-m", "sbka_milvus", *command.split(), "--help"],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "COLUMNS": "400", "TERM": "dumb"},
+    )  # fmt: skip
+
+
 _GROUPS = "model|jobs|gallery|retrain|feedback|sketches|quarantine"
 
 
@@ -234,13 +245,9 @@ _GROUPS = "model|jobs|gallery|retrain|feedback|sketches|quarantine"
 )
 def test_the_pages_name_only_commands_and_options_that_exist(page: str) -> None:
     text = (ROOT / page).read_text()
-    environment = {**os.environ, "COLUMNS": "400", "TERM": "dumb"}
     found = sorted(set(re.findall(rf"^sbka ((?:{_GROUPS}) \w+|\w+)", text, re.MULTILINE)))
     for command in found:
-        shown = subprocess.run(
-            [sys.executable, "-m", "sbka_milvus", *command.split(), "--help"],
-            cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, env=environment,
-        )  # fmt: skip
+        shown = help_of(command)
         assert shown.returncode == 0, f"sbka {command}: {shown.stderr}"
         for line in re.findall(rf"^sbka {command}\b([^#\n]*)", text, re.MULTILINE):
             for option in re.findall(r"(?<!\S)--?[a-z][\w-]*", line):

@@ -62,6 +62,29 @@ def test_everything_survives_closing_and_reopening(lite, make_gallery, max_parti
     assert reopened.count(info) == 40
 
 
+@pytest.mark.parametrize("kept", [0, 100, 180])
+def test_an_index_that_a_kill_cut_off_is_made_anew(lite, tmp_path, make_gallery, kept):
+    gallery = make_gallery(n=40, k=5)
+    store = lite()
+    info = fill(store, gallery)
+    store.promote(info)
+    probes = gallery.probes(4)
+    before = store.search(info, probes, every(info), 10)
+    store.close()
+    indexes = sorted((tmp_path / "lite").rglob("*.idx"))
+    assert {path.name.split(".")[1] for path in indexes} == {"vector", "centroid"}
+    for path in indexes:
+        assert path.stat().st_size > kept
+        path.write_bytes(path.read_bytes()[:kept])
+
+    reopened = lite()
+    assert reopened.served("cats") == info and reopened.count(info) == 40
+    np.testing.assert_array_equal(reopened.clusters(info).centroids, gallery.table.centroids)
+    for one, other in zip(reopened.search(info, probes, every(info), 10), before, strict=True):
+        assert one.uris == other.uris
+        np.testing.assert_array_equal(one.member_scores, other.member_scores)
+
+
 def test_more_clusters_than_partitions_share_super_cluster_partitions(lite, tmp_path, make_gallery):
     gallery = make_gallery(n=60, k=12)
     store = lite(max_partitions=4)
