@@ -329,8 +329,11 @@ class Watch:
         while not self._ended.wait(0.05):
             total = 0
             try:
-                for one in (self._process, *self._process.children(recursive=True)):
-                    total += one.memory_info().rss
+                started = self._process.cmdline()
+                total += self._process.memory_info().rss
+                for one in self._process.children(recursive=True):
+                    # Until it runs its own program, a child has its parent's memory, which is there once.
+                    total += one.memory_info().rss if one.cmdline() != started else 0
             except psutil.Error:
                 continue
             self.peak = max(self.peak, total)

@@ -15,6 +15,8 @@ from sbka_milvus import errors
 
 if TYPE_CHECKING:
     from sbka_milvus.api import SketchSearch
+    from sbka_milvus.async_api import AsyncSketchSearch
+    from sbka_milvus.embedding_function import SbkaEmbeddingFunction
     from sbka_milvus.embeddings import Gallery
     from sbka_milvus.encoders.bundle import ModelBundle, load_bundle
     from sbka_milvus.errors import SbkaError
@@ -24,10 +26,12 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 __all__ = [
+    "AsyncSketchSearch",
     "FeedbackLog",
     "Gallery",
     "Hit",
     "ModelBundle",
+    "SbkaEmbeddingFunction",
     "SbkaError",
     "SearchResult",
     "SketchSearch",
@@ -37,10 +41,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AsyncSketchSearch": "async_api",
     "FeedbackLog": "feedback",
     "Gallery": "embeddings",
     "Hit": "types",
     "ModelBundle": "encoders.bundle",
+    "SbkaEmbeddingFunction": "embedding_function",
     "SbkaError": "errors",
     "SearchResult": "types",
     "SketchSearch": "api",

@@ -111,6 +111,7 @@ def open_store(gallery: Gallery | None, settings: Settings) -> MilvusGalleryStor
         db_name=milvus.db_name,
         timeout_s=milvus.timeout_s,
         max_partitions=milvus.max_partitions or None,
+        index=None if milvus.index == "auto" else milvus.index,
         # A Milvus that `sbka up` runs is on this machine, and none of the settings'.
         tls=milvus_tls(milvus) if milvus.uri else Tls(),
     )

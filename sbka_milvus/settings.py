@@ -47,6 +47,10 @@ class MilvusSettings(_Group):
         le=1023,
         description="Cluster partitions of a gallery; more clusters share them. 0: 256, on a server 64.",
     )
+    index: Literal["auto", "flat", "hnsw"] = Field(
+        default="auto",
+        description="Index of vectors: flat (exact), hnsw (may miss some), auto (hnsw in a server's huge partitions).",
+    )
 
 
 class SearchSettings(_Group):
@@ -85,6 +89,9 @@ class SearchSettings(_Group):
         ge=0,
         le=1,
         description="Confidence below which a search says that it has no good match; 0: it never does.",
+    )
+    concurrency: int = Field(
+        default=2, ge=1, description="Threads of an AsyncSketchSearch; more searches wait for their turn."
     )
 
 

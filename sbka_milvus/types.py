@@ -35,6 +35,9 @@ CandidateField = Literal["uri", "cluster_id"]
 
 CANDIDATE_FIELDS: tuple[CandidateField, ...] = ("uri", "cluster_id")
 
+IndexKind = Literal["flat", "hnsw"]
+"""How a version's vectors are indexed: looked at one by one, or by something faster that may miss some."""
+
 UNIT_NORM_TOLERANCE = 1e-3
 
 
@@ -249,6 +252,7 @@ class VersionInfo:
         matching: digest of what its vectors were lifted by, without which it cannot be searched; empty: they are the
             photos' own vectors.
         fields: metadata columns of its photos.
+        index: of its vectors.
     """
 
     gallery: str
@@ -259,6 +263,12 @@ class VersionInfo:
     token: str = ""
     matching: str = ""
     fields: tuple[MetadataField, ...] = ()
+    index: IndexKind = "flat"
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether a search of some clusters finds the best of their photos for certain."""
+        return self.index == "flat"
 
 
 @dataclass(frozen=True, slots=True)

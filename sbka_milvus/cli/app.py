@@ -111,7 +111,6 @@ def _root(
 
 def main() -> None:
     """Runs ``sbka``; every failure that a user can mend is one line with its remedy."""
-    from sbka_milvus.cli.console import err, printable
     from sbka_milvus.errors import SbkaError
 
     # Arrow's own allocator keeps what it has freed: about a fifth of the memory of a large embedded Milvus.
@@ -123,9 +122,13 @@ def main() -> None:
     except SbkaError as error:
         if debug:
             raise
+        from sbka_milvus.cli.console import err, printable
+
         err.print(f"[bold red]Error:[/bold red] {_escape(printable(error))}", highlight=False)
         sys.exit(EXIT_ERROR)
     except (KeyboardInterrupt, _Interrupted) as stop:
+        from sbka_milvus.cli.console import err
+
         asked = stop.__cause__ or stop
         done, number = getattr(asked, "done", ""), getattr(asked, "number", signal.SIGINT)
         err.print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 
 import numpy as np
 import torch
@@ -10,18 +11,24 @@ from PIL import Image
 
 from sbka_milvus.encoders.bundle import ModelBundle
 from sbka_milvus.encoders.precision import FP32, Precision, choose_precision, resolve_device
+from sbka_milvus.encoders.single import SingleWay, choose_single
 from sbka_milvus.errors import InvalidValue
 from sbka_milvus.types import FloatArray, normalise
 
 MEASURE_FROM = 256
 """Pictures from which measuring the fastest precision pays for itself."""
+PREPARE_FROM = 16
+"""Calls with a few sketches from which preparing for more of them pays for itself."""
+FEW = 8
+"""Sketches of one call that are encoded one after the other, where that was prepared."""
 
 
 class BundleEncoder:
     """Encodes photos and sketches with a model bundle; an :class:`~sbka_milvus.protocols.Encoder`.
 
-    Sketches and photos go through the same network (SBKA's student has no modality tag).
-    Safe to call from one thread at a time.
+    Sketches and photos go through the same network (SBKA's student has no modality tag). A few sketches at a time are
+    encoded in the way that :mod:`~sbka_milvus.encoders.single` found fastest, once enough of them came. Threads may
+    share it.
     """
 
     def __init__(
@@ -38,7 +45,7 @@ class BundleEncoder:
             bundle: what to serve.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
             batch_size: pictures encoded at once.
-            precision: how to run; by default measured once enough pictures came, fp32 until then.
+            precision: how to run, few sketches too; by default measured once enough pictures came, fp32 until then.
 
         Raises:
             SettingsError: The device is not there.
@@ -48,6 +55,10 @@ class BundleEncoder:
         self.device = resolve_device(device)
         self._precision = precision
         self._encoded = 0
+        self._single: SingleWay | None = None
+        self._few_calls = 0
+        self._is_prepared = precision is not None or self.device.type != "cpu"
+        self._preparing = Lock()
         self._backbone = bundle.backbone.to(self.device).eval()
 
     @property
@@ -79,7 +90,33 @@ class BundleEncoder:
         Raises:
             InvalidValue: The network made vectors without direction (zero or not finite).
         """
-        return self._encode(sketches)
+        if 0 < len(sketches) <= FEW and not self._is_prepared:
+            self._few_calls += 1
+            if self._few_calls >= PREPARE_FROM:
+                self.prepare(wait=False)
+        return self._encode(sketches, few=len(sketches) <= FEW)
+
+    @property
+    def single_way(self) -> SingleWay | None:
+        """How a few sketches are encoded; none: as all pictures are."""
+        return self._single
+
+    def prepare(self, *, wait: bool = True) -> None:
+        """Finds the fastest way to encode single sketches on this CPU, now and not after some searches.
+
+        It takes seconds, once. Where the precision was given, or on another device, nothing is to be found.
+
+        Args:
+            wait: for another thread that is at it.
+        """
+        if self._is_prepared or not self._preparing.acquire(blocking=wait):
+            return
+        try:
+            if not self._is_prepared:
+                self._single = choose_single(self._backbone)
+                self._is_prepared = True
+        finally:
+            self._preparing.release()
 
     def encode_pixels(self, pixels: torch.Tensor) -> FloatArray:
         """shape (N, dim), float32, unit rows, for pixels of shape (N, 3, S, S), uint8."""
@@ -94,9 +131,15 @@ class BundleEncoder:
             return np.empty((0, self.dim), dtype=np.float32)
         return normalise(np.concatenate(parts))
 
-    def _encode(self, images: Sequence[Image.Image]) -> FloatArray:
+    def _encode_few(self, way: SingleWay, pixels: torch.Tensor) -> FloatArray:
+        with torch.inference_mode():
+            scaled = self._backbone.preprocessing.scale(pixels)
+            return normalise(torch.cat([way.run(one[None]) for one in scaled]).numpy())
+
+    def _encode(self, images: Sequence[Image.Image], *, few: bool = False) -> FloatArray:
+        pixels, way = self._backbone.preprocessing.stack(images), self._single
         try:
-            return self.encode_pixels(self._backbone.preprocessing.stack(images))
+            return self._encode_few(way, pixels) if few and way and len(pixels) else self.encode_pixels(pixels)
         except InvalidValue as error:
             raise InvalidValue(
                 f"The model {self.bundle.manifest.name} gave vectors without direction.", "Train or import it again."

@@ -23,6 +23,7 @@ from sbka_milvus.types import ClusterTable, Embeddings, FloatArray, IntArray, Ve
 _FILE = "reference.npz"
 _FORMAT_VERSION = 1
 _SCORES_PER_BLOCK = 16_777_216  # 64 MB of float32
+_ROWS_PER_BLOCK = 8_192  # each gets the float64 sum of its cluster beside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +234,7 @@ def _left_out_distortions(vectors: FloatArray, centroids: FloatArray) -> FloatAr
     np.add.at(sums, nearest, vectors)
     squares = np.einsum("kd,kd->k", sums, sums)
     result = np.empty(len(vectors), dtype=np.float32)
-    step = max(1, _SCORES_PER_BLOCK // len(centroids))
+    step = max(1, min(_ROWS_PER_BLOCK, _SCORES_PER_BLOCK // len(centroids)))
     for start in range(0, len(vectors), step):
         part, own = vectors[start : start + step], nearest[start : start + step]
         scores = part @ centroids.T

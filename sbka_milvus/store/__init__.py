@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sbka_milvus.store.limits import MAX_LIMIT
+from sbka_milvus.store.lite_memory import limit_memory
 from sbka_milvus.store.names import require_gallery_name
 from sbka_milvus.store.tls import Tls
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["MAX_LIMIT", "MemoryGalleryStore", "MilvusGalleryStore", "Tls", "require_gallery_name"]
 
 _HOMES = {"MemoryGalleryStore": "memory", "MilvusGalleryStore": "milvus"}
+
+# Nothing of this package can load Milvus Lite before.
+limit_memory()
 
 
 def __getattr__(name: str) -> Any:

@@ -19,6 +19,7 @@ from milvus_lite.server_manager import server_manager_instance
 from pymilvus.client.cache import GlobalCache
 
 from sbka_milvus.errors import StoreError, StoreUnavailable
+from sbka_milvus.store.lite_files import remove_unfinished
 
 
 @dataclass
@@ -69,6 +70,10 @@ def release(directory: LiteDirectory) -> None:
 def _start(path: Path) -> str:
     if path.exists() and not path.is_dir():
         raise StoreError(f"{path} is a file, and Milvus Lite needs a directory.", "Name another place for the gallery.")
+    try:
+        remove_unfinished(path)
+    except OSError as error:
+        raise _cannot_open(path, error) from error
     # A new engine may get the port of one that is gone, and pymilvus remembers the fields of collections by address.
     GlobalCache.schema.clear()
     with _logged_errors() as errors:
@@ -82,9 +87,11 @@ def _start(path: Path) -> str:
             "Close it there, or let both share it: run `milvus-lite server --data-dir "
             f"{path} --host 127.0.0.1 --port 19530` and use http://127.0.0.1:19530 as the store.",
         ) from cause
-    raise StoreError(
-        f"Milvus Lite cannot open {path}: {cause or 'no reason given'}.", "Check that the directory can be written."
-    ) from cause
+    raise _cannot_open(path, cause or "no reason given") from cause
+
+
+def _cannot_open(path: Path, reason: object) -> StoreError:
+    return StoreError(f"Milvus Lite cannot open {path}: {reason}.", "Check that the directory can be written.")
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from sbka_milvus.types import (
     ClusterTable,
     FloatArray,
     GalleryRows,
+    IndexKind,
     IntArray,
     MetadataField,
     StoredRows,
@@ -41,6 +42,8 @@ class MilvusGalleryStore:
             and searching it for many sketches at once.
         max_partitions: versions with more clusters than this group them into super-cluster partitions; by default 256
             on Milvus Lite and 64 on a server, which takes seconds to load each few of them.
+        index: of the vectors of versions that are made here: ``flat``, which alone is exact, or ``hnsw``; by default
+            what suits the engine and the sizes of the partitions.
         tls: whom to trust at an ``https://`` address, and who to be there.
 
     Raises:
@@ -57,13 +60,14 @@ class MilvusGalleryStore:
         db_name: str = "",
         timeout_s: float = 10.0,
         max_partitions: int | None = None,
+        index: IndexKind | None = None,
         tls: Tls = NO_TLS,
     ) -> None:
         if max_partitions is not None:
             require_max_partitions(max_partitions)
         self._session = MilvusSession(uri, token, db_name, timeout_s, tls)
         self._catalogue = Catalogue(self._session)
-        self._versions = Versions(self._session, self._catalogue, max_partitions)
+        self._versions = Versions(self._session, self._catalogue, max_partitions, index)
 
     def create_version(
         self,

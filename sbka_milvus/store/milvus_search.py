@@ -9,6 +9,7 @@ import numpy as np
 
 from sbka_milvus.store.catalogue import OpenVersion
 from sbka_milvus.store.filters import URI_COLUMN, column_fields, milvus_name, parse_filter, to_milvus
+from sbka_milvus.store.indexes import search_params
 from sbka_milvus.store.limits import require_search
 from sbka_milvus.store.session import Session
 from sbka_milvus.store.uris import decode_uri
@@ -66,7 +67,7 @@ def search_rows(
                 # Without any Milvus Lite sends every field, vectors included.
                 output_fields=list(fields) or ["id"],
                 partition_names=partitions,
-                search_params={"metric_type": "COSINE"},
+                search_params=search_params(version.info.index, limit),
                 # Sees what this client wrote; Strong would make each search on a server wait for its clock, some 0.2 s.
                 consistency_level="Session",
                 # The timeout is for one sketch that somebody waits for.

@@ -14,6 +14,7 @@ from pymilvus import DataType, MilvusClient
 
 from sbka_milvus.errors import InvalidValue, StoreError
 from sbka_milvus.store.filters import milvus_name
+from sbka_milvus.store.indexes import require_index_kind
 from sbka_milvus.store.limits import MAX_TEXT_BYTES, MAX_URI_BYTES
 from sbka_milvus.store.partitions import PartitionLayout
 from sbka_milvus.store.uris import decode_uri, encode_uri
@@ -23,6 +24,9 @@ FORMAT = "1"
 
 FORMAT_LIFTED = "2"
 """Of versions whose vectors are not the photos' own: a release that does not know of that refuses them."""
+
+FORMAT_INDEXED = "3"
+"""Of versions whose index may miss photos, lifted or not: a release that takes every search for exact refuses them."""
 
 COMPLETE = "sbka.complete"
 """The commit mark of a version: "1" is set last of all, and taken away before anything is dropped."""
@@ -42,6 +46,7 @@ _TYPES: dict[FieldKind, DataType] = {
     "bool": DataType.BOOL,
 }
 _MATCHING = "sbka.matching"
+_INDEX = "sbka.index"
 
 
 def photos_schema(dim: int, fields: Sequence[MetadataField] = ()) -> Any:
@@ -82,21 +87,10 @@ def clusters_schema(dim: int) -> Any:
     return schema
 
 
-def index_params(field: str) -> Any:
-    """The index of a vector field: FLAT, by cosine.
-
-    FLAT because the partitions are what makes a search fast: Milvus Lite walks every row in scope before its index
-    is asked, so that HNSW and IVF save little there, and the few partitions of a search are small. And it is exact.
-    """
-    params = MilvusClient.prepare_index_params()
-    params.add_index(field, index_type="FLAT", metric_type="COSINE")
-    return params
-
-
 def version_properties(info: VersionInfo, layout: PartitionLayout) -> dict[str, str]:
     """What a version's collections say of it from their first moment on."""
     properties = {
-        _FORMAT: FORMAT_LIFTED if info.matching else FORMAT,
+        _FORMAT: FORMAT_INDEXED if not info.is_exact else FORMAT_LIFTED if info.matching else FORMAT,
         _FINGERPRINT: info.fingerprint,
         _DIM: str(info.dim),
         _N_CLUSTERS: str(info.n_clusters),
@@ -106,6 +100,8 @@ def version_properties(info: VersionInfo, layout: PartitionLayout) -> dict[str, 
     }
     if info.matching:
         properties[_MATCHING] = info.matching
+    if not info.is_exact:
+        properties[_INDEX] = info.index
     if info.fields:
         properties[_FIELDS] = json.dumps([[field.name, field.kind] for field in info.fields])
     return properties
@@ -128,12 +124,13 @@ def read_info(gallery: str, version: int, properties: Mapping[str, str]) -> Vers
         StoreError: It was written by a newer release, or is damaged.
     """
     written = properties.get(_FORMAT)
-    if written not in (FORMAT, FORMAT_LIFTED):
+    if written not in (FORMAT, FORMAT_LIFTED, FORMAT_INDEXED):
         raise StoreError(
-            f"Version {version} of gallery '{gallery}' has the format {written!r}, and this release reads {FORMAT!r} "
-            f"and {FORMAT_LIFTED!r}.",
+            f"Version {version} of gallery '{gallery}' has the format {written!r}, and this release reads {FORMAT!r}, "
+            f"{FORMAT_LIFTED!r} and {FORMAT_INDEXED!r}.",
             "Upgrade sbka-milvus.",
         )
+    indexed = written == FORMAT_INDEXED
     try:
         return VersionInfo(
             gallery,
@@ -142,8 +139,9 @@ def read_info(gallery: str, version: int, properties: Mapping[str, str]) -> Vers
             int(properties[_DIM]),
             int(properties[_N_CLUSTERS]),
             token_of(properties),
-            properties[_MATCHING] if written == FORMAT_LIFTED else "",
+            properties[_MATCHING] if written == FORMAT_LIFTED else properties.get(_MATCHING, "") if indexed else "",
             tuple(MetadataField(str(name), kind) for name, kind in json.loads(properties.get(_FIELDS, "[]"))),
+            require_index_kind(properties[_INDEX]) if indexed else "flat",
         )
     except (KeyError, ValueError, TypeError) as error:
         raise StoreError(

@@ -16,6 +16,7 @@ from uuid import uuid4
 from sbka_milvus.errors import CollectionMissing, StoreError
 from sbka_milvus.store.catalogue import Catalogue
 from sbka_milvus.store.filters.columns import require_fields
+from sbka_milvus.store.indexes import choose_index, index_params
 from sbka_milvus.store.limits import require_new_version
 from sbka_milvus.store.names import clusters_collection, photos_collection, require_gallery_name
 from sbka_milvus.store.pages import page_rows
@@ -30,7 +31,6 @@ from sbka_milvus.store.schema import (
     COMPLETE,
     cluster_records,
     clusters_schema,
-    index_params,
     is_ours,
     keeps_missing_values,
     photos_schema,
@@ -38,7 +38,7 @@ from sbka_milvus.store.schema import (
     version_properties,
 )
 from sbka_milvus.store.session import Session
-from sbka_milvus.types import ClusterTable, MetadataField, VersionInfo
+from sbka_milvus.types import ClusterTable, IndexKind, MetadataField, VersionInfo
 
 _TRIES = 8
 
@@ -50,14 +50,18 @@ class Versions:
         session: the connection.
         catalogue: looks versions up over the same connection.
         max_partitions: the most partitions of a version that is made here; none: as suits the engine.
+        index: of the vectors of versions that are made here; none: as suits the engine and the partitions.
 
     Raises:
         InvalidValue: ``max_partitions`` is out of range.
     """
 
-    def __init__(self, session: Session, catalogue: Catalogue, max_partitions: int | None = None) -> None:
+    def __init__(
+        self, session: Session, catalogue: Catalogue, max_partitions: int | None = None, index: IndexKind | None = None
+    ) -> None:
         self._session = session
         self._catalogue = catalogue
+        self._index = index
         self._max_partitions = max_partitions if max_partitions is None else require_max_partitions(max_partitions)
 
     def create(
@@ -85,7 +89,16 @@ class Versions:
                 # Nobody else can be making a version: what is incomplete will stay so.
                 self.drop_leftovers(gallery)
             dim = int(table.centroids.shape[1])
-            wanted = VersionInfo(gallery, 0, fingerprint, dim, len(table), matching=matching, fields=tuple(fields))
+            wanted = VersionInfo(
+                gallery,
+                0,
+                fingerprint,
+                dim,
+                len(table),
+                matching=matching,
+                fields=tuple(fields),
+                index=self._index or self._suitable_index(table, layout),
+            )
             info = self._begin(wanted, layout)
             try:
                 self._finish(info, layout, records)
@@ -94,6 +107,9 @@ class Versions:
                     self._drop_collections(info)
                 raise
         return info
+
+    def _suitable_index(self, table: ClusterTable, layout: PartitionLayout) -> IndexKind:
+        return choose_index(int(table.sizes.sum()), len(layout.partitions), is_server=self._session.is_server)
 
     def _most_partitions(self) -> int:
         if self._max_partitions is not None:
@@ -191,7 +207,7 @@ class Versions:
         for partition in layout.partitions:
             call("create_partition", photos, partition)
         # sync=False: there are no rows yet to wait for, and pymilvus would first sleep for half a second.
-        call("create_index", photos, index_params("vector"), sync=False)
+        call("create_index", photos, index_params("vector", info.index), sync=False)
         # A server takes seconds to load even what is empty: both are loaded at once, and waited for in the end.
         call("load_collection", photos, long=True, _async=True)
         call(

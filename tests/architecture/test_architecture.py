@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -96,22 +97,43 @@ def test_a_step_of_a_job_has_something_that_does_it() -> None:
     assert len({f"{handler.__module__}.{handler.__qualname__}" for handler in found}) == len(QUEUES)
 
 
-def test_the_help_needs_neither_torch_nor_milvus() -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["search", "--help"], ["--version"], ["no-such-command"]])
+def test_the_help_loads_nothing_but_the_shell(arguments: list[str]) -> None:
+    unwanted = (
+        *HEAVY,
+        "numpy",
+        "PIL",
+        "pydantic_settings",
+        "scipy",
+        "celery",
+        "redis",
+        "sbka_milvus.cli.console",
+    )
     program = (
-        "import sys\nfrom sbka_milvus.cli import app\n"
-        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
-        "sys.exit(bool({'torch', 'pymilvus', 'numpy'} & set(sys.modules)))"
+        f"import sys\nsys.argv[1:] = {arguments!r}\nfrom sbka_milvus.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print([name for name in {unwanted!r} if name in sys.modules])"
     )
     found = run(sys.executable, "-c", program)
-    assert found.returncode == 0, found.stderr
+    assert (found.returncode, found.stdout.splitlines()[-1]) == (0, "[]"), found.stderr
+
+
+@pytest.mark.parametrize("module", ["api", "async_api", "embedding_function"])
+def test_what_users_import_waits_with_torch_and_milvus_until_it_opens(module: str) -> None:
+    unwanted = ("torch", "pymilvus", "milvus_lite", "open_clip", "timm", "matplotlib", "celery", "typer", "tensorboard")
+    listed = f"[name for name in {unwanted!r} if name in sys.modules]"
+    found = run(sys.executable, "-c", f"import sys, sbka_milvus.{module}; print({listed})")
+    assert (found.returncode, found.stdout.strip()) == (0, "[]"), found.stderr
 
 
 def test_public_names() -> None:
     assert sorted(sbka_milvus.__all__) == [
+        "AsyncSketchSearch",
         "FeedbackLog",
         "Gallery",
         "Hit",
         "ModelBundle",
+        "SbkaEmbeddingFunction",
         "SbkaError",
         "SearchResult",
         "SketchSearch",
@@ -175,12 +197,13 @@ def test_every_dependency_is_pinned_and_no_address_is_recorded() -> None:
     assert not [line for line in lines if "://" in line or "@" in line]
 
 
-def test_the_readme_runs() -> None:
-    """Its Python is that of the public interface: each block compiles, and names only what exists."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+@pytest.mark.parametrize("page", ["README.md", "docs/search.md"])
+def test_the_python_of_the_pages_runs(page: str) -> None:
+    """It is that of the public interface: each block compiles, and names only what exists."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks
     for block in blocks:
-        compile(block, "README.md", "exec")
+        compile(block, page, "exec")
         for name in re.findall(r"from sbka_milvus import ([\w, ]+)", block):
             assert set(re.split(r", *", name)) <= set(sbka_milvus.__all__)
 
@@ -190,6 +213,16 @@ def test_the_choices_that_the_page_of_retraining_names_can_be_made() -> None:
     values = key_values(entry for entry in named if "=" in entry and not entry.startswith("NAME"))
     assert len(values) >= 5
     assert TrainingOptions.make(**values).model_dump(include=set(values)) == values
+
+
+@cache
+def help_of(command: str) -> subprocess.CompletedProcess[str]:
+    """What a command says of itself; several pages name the same one."""
+    return subprocess.run(
+        [sys.executable, "-m", "sbka_milvus", *command.split(), "--help"],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "COLUMNS": "400", "TERM": "dumb"},
+    )  # fmt: skip
 
 
 _GROUPS = "model|jobs|gallery|retrain|feedback|sketches|quarantine"
@@ -212,13 +245,9 @@ _GROUPS = "model|jobs|gallery|retrain|feedback|sketches|quarantine"
 )
 def test_the_pages_name_only_commands_and_options_that_exist(page: str) -> None:
     text = (ROOT / page).read_text()
-    environment = {**os.environ, "COLUMNS": "400", "TERM": "dumb"}
     found = sorted(set(re.findall(rf"^sbka ((?:{_GROUPS}) \w+|\w+)", text, re.MULTILINE)))
     for command in found:
-        shown = subprocess.run(
-            [sys.executable, "-m", "sbka_milvus", *command.split(), "--help"],
-            cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, env=environment,
-        )  # fmt: skip
+        shown = help_of(command)
         assert shown.returncode == 0, f"sbka {command}: {shown.stderr}"
         for line in re.findall(rf"^sbka {command}\b([^#\n]*)", text, re.MULTILINE):
             for option in re.findall(r"(?<!\S)--?[a-z][\w-]*", line):

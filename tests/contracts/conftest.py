@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def lite(tmp_path: Path) -> Iterator[Callable[..., MilvusGalleryStore]]:
     """Opens stores in one directory, and closes them."""
     opened = []
 
-    def open_store(**options: int) -> MilvusGalleryStore:
+    def open_store(**options: Any) -> MilvusGalleryStore:
         opened.append(MilvusGalleryStore(str(tmp_path / "lite"), **options))
         return opened[-1]
 

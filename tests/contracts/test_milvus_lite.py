@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from sbka_milvus.errors import CollectionMissing, StoreError
-from sbka_milvus.store import MilvusGalleryStore
+from sbka_milvus.protocols import GalleryStore
+from sbka_milvus.store import MemoryGalleryStore, MilvusGalleryStore
 from sbka_milvus.store.catalogue import Catalogue
 from sbka_milvus.store.faults import store_faults
 from sbka_milvus.store.session import MilvusSession
@@ -27,7 +28,7 @@ def every(info: VersionInfo) -> np.ndarray:
     return np.arange(info.n_clusters, dtype=np.int64)
 
 
-def fill(store: MilvusGalleryStore, gallery: Any, name: str = "cats") -> VersionInfo:
+def fill(store: GalleryStore, gallery: Any, name: str = "cats") -> VersionInfo:
     info = store.create_version(name, "sha256:abc", gallery.table)
     store.insert(info, gallery.rows)
     return info
@@ -59,6 +60,29 @@ def test_everything_survives_closing_and_reopening(lite, make_gallery, max_parti
     assert {uri for rows in reopened.scan(info) for uri in rows.embeddings.uris} == set(gallery.embeddings.uris)
     reopened.insert(info, gallery.rows)
     assert reopened.count(info) == 40
+
+
+@pytest.mark.parametrize("kept", [0, 100, 180])
+def test_an_index_that_a_kill_cut_off_is_made_anew(lite, tmp_path, make_gallery, kept):
+    gallery = make_gallery(n=40, k=5)
+    store = lite()
+    info = fill(store, gallery)
+    store.promote(info)
+    probes = gallery.probes(4)
+    before = store.search(info, probes, every(info), 10)
+    store.close()
+    indexes = sorted((tmp_path / "lite").rglob("*.idx"))
+    assert {path.name.split(".")[1] for path in indexes} == {"vector", "centroid"}
+    for path in indexes:
+        assert path.stat().st_size > kept
+        path.write_bytes(path.read_bytes()[:kept])
+
+    reopened = lite()
+    assert reopened.served("cats") == info and reopened.count(info) == 40
+    np.testing.assert_array_equal(reopened.clusters(info).centroids, gallery.table.centroids)
+    for one, other in zip(reopened.search(info, probes, every(info), 10), before, strict=True):
+        assert one.uris == other.uris
+        np.testing.assert_array_equal(one.member_scores, other.member_scores)
 
 
 def test_more_clusters_than_partitions_share_super_cluster_partitions(lite, tmp_path, make_gallery):
@@ -250,7 +274,7 @@ class Interrupted(BaseException):
 class DyingSession:
     """A session of which only so many calls that change something come through."""
 
-    is_lite = False
+    is_lite = is_server = False
 
     def __init__(self, session: MilvusSession, changes: int) -> None:
         self._session, self._left, self.place = session, changes, session.place
@@ -364,6 +388,53 @@ def test_a_gallery_cannot_take_the_name_of_a_collection(lite, tmp_path, small):
     with pytest.raises(StoreError, match=r"'cats' names the collection 'cats'"):
         store.served("cats")
     session.close()
+
+
+def test_an_index_that_may_miss_photos_is_told_by_the_version(lite, make_gallery):
+    gallery = make_gallery(n=300, k=3)
+    exact, store = lite(), lite(index="hnsw")
+    info = store.create_version("cats", "f", gallery.table, matching="lifted")
+    store.insert(info, gallery.rows)
+    store.promote(info)
+    assert (info.index, info.is_exact, info.matching) == ("hnsw", False, "lifted")
+    # Whoever opens it next is told too, whatever it makes its own versions with.
+    assert exact.served("cats") == info and exact.versions("cats") == [info]
+    described = store._session.call("describe_index", "cats__v1", "vector")
+    assert described["index_type"] == "HNSW"
+    for limit in (5, 90):
+        (found,) = exact.search(info, gallery.embeddings.vectors[:1], every(info), limit)
+        assert len(found) == limit and found.uris[0] == gallery.embeddings.uris[0]
+    plain = fill(exact, gallery, "dogs")
+    assert plain.is_exact and exact._session.call("describe_index", "dogs__v1", "vector")["index_type"] == "FLAT"
+
+
+def test_thousands_of_clusters_are_searched_as_the_twin_searches_them(lite, make_gallery):
+    gallery = make_gallery(n=6000, k=3000, dim=8, seed=5)
+    oracle, milvus = MemoryGalleryStore(), lite(max_partitions=40)
+    expected, info = (fill(store, gallery) for store in (oracle, milvus))
+    names = np.array(milvus._catalogue.open(info).layout.names)
+    _, rows = np.unique(names[gallery.clustering.assignments], return_counts=True)
+    assert len(rows) == 40 and rows.max() <= 2.1 * rows.mean()
+
+    milvus.close()
+    reopened = lite()
+    np.testing.assert_array_equal(reopened.clusters(info).centroids, gallery.table.centroids)
+    assert reopened.clusters(info).exemplars == gallery.table.exemplars
+    rng = np.random.default_rng(0)
+    for n_clusters, limit, where in [
+        (1, 10, None),
+        (16, 10, None),
+        (1500, 50, "uri like '%1.jpg'"),
+        (2990, 50, None),
+        (3000, 50, None),
+    ]:
+        clusters = rng.choice(3000, size=n_clusters, replace=False)
+        queries = gallery.probes(2, seed=n_clusters)
+        found = reopened.search(info, queries, clusters, limit, where)
+        for one, other in zip(found, oracle.search(expected, queries, clusters, limit, where), strict=True):
+            assert len(one) == len(other)
+            np.testing.assert_allclose(one.member_scores, other.member_scores, atol=1e-5)
+            assert len(set(one.ids.tolist()) ^ set(other.ids.tolist())) <= 2, "but for ties at the limit"
 
 
 def test_a_large_partition_is_read_in_pages(lite):

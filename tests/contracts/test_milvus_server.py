@@ -100,6 +100,18 @@ def test_a_server_has_fewer_partitions_than_milvus_lite(server: Server, make_gal
         assert store.versions("cats") == [info]
 
 
+def test_a_server_says_of_a_version_that_its_index_may_miss_photos(server: Server, small: Any) -> None:
+    with server.open(index="hnsw") as store:
+        info = store.create_version("cats", "f", small.table)
+        store.insert(info, small.rows)
+        store.promote(info)
+        assert not store.served("cats").is_exact
+        assert store._session.call("describe_index", "cats__v1", "vector")["index_type"] == "HNSW"
+        for limit in (5, 1000):
+            (found,) = store.search(info, small.probes(1), np.arange(3), limit)
+            assert len(found) == min(limit, 60)
+
+
 def test_milvus_lite_behind_its_server_is_no_milvus_server(local_lite: Server) -> None:
     with local_lite.open() as store:
         assert not store._session.is_server and not store._session.is_lite

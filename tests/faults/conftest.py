@@ -35,6 +35,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(ledger.total)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Has the process that gathers all results print them, where this one is not that."""
+    ledger = session.config.stash[_LEDGER]
+    told = getattr(session.config, "workeroutput", None)
+    if told is not None and ledger.lines:
+        told.setdefault("told", {})["faults"] = [*ledger.lines, ledger.total]
+
+
 @pytest.fixture(scope="session")
 def ledger(request: pytest.FixtureRequest) -> Ledger:
     """All faults of the run."""

@@ -10,7 +10,6 @@ import random
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +21,10 @@ from harness.disk import small_disk
 from harness.injection import Action, Fault, Ledger
 from harness.inline import Program, running
 from harness.pictures import CLASSES, damage, draw_photos, make_model, save_weights
+from own_ports import own_port
 
-from workers.services.ports import HOST, free_port
+from sbka_milvus.store.lite_server import lite_command
+from workers.services.ports import HOST
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -189,8 +190,8 @@ def test_a_photo_that_changes_while_it_is_read_is_served_as_it_is_in_the_end(wor
 @contextmanager
 def lite_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Milvus Lite as a server; it answers when the block begins."""
-    command = (sys.executable, "-m", "milvus_lite", "server", "--data-dir", str(folder), "--port", str(port))
-    with subprocess.Popen((*command, "--host", HOST), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+    command = lite_command(folder, HOST, port)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             deadline = time.monotonic() + 60
             while time.monotonic() < deadline and not listens(port):
@@ -211,7 +212,7 @@ def listens(port: int) -> bool:
 )
 def test_a_milvus_that_goes_away_is_told_of_and_costs_nothing(world: World, tmp_path: Path, point: str) -> None:
     world.begin()
-    port = free_port()
+    port = own_port()
     world.milvus = f"http://{HOST}:{port}"
     with lite_server(tmp_path / "milvus", port):
         if "alter" in point:  # the alias moves when there is a version before

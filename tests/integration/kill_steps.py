@@ -1,10 +1,12 @@
 """Children that are killed with -9 at a step of their work: for programs that tests run, which begin in this folder.
 
-They fork before Milvus Lite is opened: loading everything anew for each kill would take most of the time.
+They fork before Milvus Lite is opened: loading everything anew for each kill would take most of the time. So what a
+child would load is loaded here, where no thread runs yet.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import signal
@@ -14,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from sbka_milvus.store import MilvusGalleryStore
+
+for _name in ("milvus_lite.adapter.grpc.server", "pyarrow.dataset", "pyarrow.parquet", "sbka_milvus.rankers"):
+    importlib.import_module(_name)
 
 
 class Steps:

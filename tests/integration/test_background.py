@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from own_ports import own_port
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 
@@ -34,7 +35,6 @@ from workers.broker import connect_url
 from workers.jobs import create_job, list_jobs
 from workers.roster import read_workers
 from workers.services.milvus import check_milvus
-from workers.services.ports import free_port
 from workers.services.redis import find_redis_server
 from workers.submit import Job, submit_ingest, submit_retrain, submit_train, submit_upgrade
 from workers.vitals import FOLDER
@@ -129,7 +129,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             draw(root / "held-out" / category / f"{number}.png", category, number + 6, sketch=True)
     make_model(root, "base", 0)
     make_model(root, "other", 1)
-    ports = [free_port(), free_port()]
+    ports = [own_port(), own_port()]
     made = Place(root, f"redis://127.0.0.1:{ports[0]}/0", f"http://127.0.0.1:{ports[1]}")
     env = os.environ | environment(made) | {"OMP_NUM_THREADS": "1"}
     started: list[subprocess.Popen[bytes]] = []

@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from own_ports import own_port
 from PIL import Image, ImageDraw
 
 from sbka_milvus import SketchSearch
@@ -295,11 +296,7 @@ def answers(port: int) -> bool:
 
 @pytest.fixture
 def port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return own_port()
 
 
 def at(settings: Settings, port: int) -> Settings:

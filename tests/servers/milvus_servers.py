@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import subprocess
@@ -31,6 +32,9 @@ FIXED_PORTS = (2379, 2380, HEALTH_PORT)
 CERTIFICATE_NAME = "milvus.test"
 TOKEN = "root:Milvus"
 DATABASE = "pictures"
+
+_OWNED = Path(tempfile.gettempdir()) / "sbka-milvus-server.json"
+"""Says which process is the server of tests on this machine."""
 
 _INSTALL_S = 180.0
 _STARTS_S = (6.0, 8.0, 10.0, 15.0, 20.0, 40.0)
@@ -85,13 +89,14 @@ def real_server(environment: Path, folder: Path) -> Iterator[Server]:
     Raises:
         NoServer: It cannot be installed or started here, or another one runs.
     """
-    lock = FileLock(Path(tempfile.gettempdir()) / "sbka-milvus-server.lock")
+    lock = FileLock(_OWNED.with_suffix(".lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise NoServer("another Milvus server of tests runs on this machine, and there can be but one") from error
     try:
         program = _installed(environment)
+        _end_orphan()
         for port in FIXED_PORTS:
             if not _is_free(port):
                 raise NoServer(f"port {port}, which a Milvus server needs, is taken")
@@ -118,7 +123,9 @@ def _started(program: list[str], unpacked: Path, folder: Path, tls: Tls) -> Iter
         (data / "bin").symlink_to(unpacked)
         uri = f"{'https' if tls.ca_file else 'http'}://{HOST}:{port}"
         with ExitStack() as running:
-            running.enter_context(_running([*program, "--data", str(data), "--proxy-port", str(port)], log, folder))
+            command = [*program, "--data", str(data), "--proxy-port", str(port)]
+            process = running.enter_context(_running(command, log, folder))
+            _OWNED.write_text(json.dumps([process.pid, psutil.Process(process.pid).create_time()]))
             try:
                 _until(_is_healthy, seconds, log)
                 # It is healthy before its users and databases are there.
@@ -189,22 +196,33 @@ def _run(command: list[str]) -> None:
 
 
 @contextmanager
-def _running(command: list[str], log: Path, folder: Path) -> Iterator[None]:
+def _running(command: list[str], log: Path, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder, start_new_session=True)
     try:
-        yield
+        yield process
     finally:
-        # Ending the wrapper leaves the server running, and asking that to end takes a while.
-        children = []
         with suppress(psutil.NoSuchProcess):
-            children = psutil.Process(process.pid).children(recursive=True)
-        for child in children:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
-        process.kill()
+            _end(psutil.Process(process.pid))
         process.wait(timeout=30)
-        psutil.wait_procs(children, timeout=30)
+
+
+def _end(process: psutil.Process) -> None:
+    # Ending the wrapper leaves the server running, and asking that to end takes a while.
+    ended = [*process.children(recursive=True), process]
+    for one in ended:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    psutil.wait_procs(ended, timeout=30)
+
+
+def _end_orphan() -> None:
+    """Ends the server of tests that were killed: whoever holds the lock is the only one who has any."""
+    with suppress(OSError, ValueError, psutil.NoSuchProcess):
+        pid, created = json.loads(_OWNED.read_text())
+        process = psutil.Process(pid)
+        if process.create_time() == created:
+            _end(process)
 
 
 def _until(true: Callable[[], bool], seconds: float, log: Path) -> None:

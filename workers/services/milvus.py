@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-import sys
 from pathlib import Path
 
 from sbka_milvus.errors import SettingsError, StoreError, StoreUnavailable
 from sbka_milvus.settings import MilvusSettings
+from sbka_milvus.store.lite_server import lite_command
 from workers.services.ports import HOST
 from workers.services.processes import ProcessSpec
 from workers.services.starting import Server, start_server
@@ -39,8 +39,7 @@ def start_milvus(supervisor: Supervisor, workspace: Path) -> tuple[str, int]:
 
     def spec(port: int) -> ProcessSpec:
         # Its own default is to listen on all addresses, with no password.
-        address = ("--host", HOST, "--port", str(port))
-        command = (sys.executable, "-m", "milvus_lite", "server", "--data-dir", str(folder), *address)
+        command = lite_command(folder, HOST, port)
         # It closes its files on Ctrl-C, and on nothing else.
         return ProcessSpec(NAME, command, {"PYTHONUNBUFFERED": "1"}, grace_s=_GRACE_S, stop_signal=signal.SIGINT)
 

@@ -12,12 +12,14 @@ from subprocess import Popen
 from typing import Any
 
 import psutil
+from own_ports import own_port
 
 from sbka_milvus.errors import BrokerUnavailable, SbkaError
 from sbka_milvus.settings import Settings
 from sbka_milvus.store import MilvusGalleryStore
+from sbka_milvus.store.lite_server import lite_command
 from workers.broker import connect, queue_depths
-from workers.services.ports import HOST, free_port
+from workers.services.ports import HOST
 from workers.services.processes import ProcessSpec, kill_group, log_tail, spawn
 from workers.services.redis import find_redis_server
 
@@ -52,8 +54,8 @@ class Fleet:
         self.faults = root / "faults"
         self.downtimes: list[tuple[float, float]] = []
         self._milvus_data = root / "milvus"
-        self._redis_port = free_port()
-        self._milvus_port = free_port(frozenset({self._redis_port}))
+        self._redis_port = own_port()
+        self._milvus_port = own_port()
         self.uri = f"http://{HOST}:{self._milvus_port}"
         env = {
             "SBKA_WORKSPACE": str(workspace),
@@ -180,10 +182,7 @@ class Fleet:
 
     def start_milvus(self) -> None:
         """On the same port, with its data."""
-        address = ("--host", HOST, "--port", str(self._milvus_port))
-        self._start(
-            "milvus", (sys.executable, "-m", "milvus_lite", "server", "--data-dir", str(self._milvus_data), *address)
-        )
+        self._start("milvus", lite_command(self._milvus_data, HOST, self._milvus_port))
         wait_until(self._milvus_answers, "an answer of Milvus")
 
     def bounce_milvus(self) -> None:

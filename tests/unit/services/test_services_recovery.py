@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from own_ports import own_port
 
 from sbka_milvus.errors import BrokerUnavailable
 from workers.broker import connect_url
 from workers.roster import WorkerView, read_workers
-from workers.services.ports import free_port
 from workers.services.redis import find_redis_server
 
 SCRIPT = Path(__file__).with_name("tiny_celery.py")
@@ -32,7 +32,7 @@ def answers(port: int) -> bool:
 def test_worker_and_beat_go_on_after_redis_was_killed_and_came_back_empty(
     tmp_path: Path, pool: str, start: Callable[..., subprocess.Popen[bytes]], wait_for: Callable[..., Any]
 ) -> None:
-    marks, workspace, port = tmp_path / "marks", tmp_path / "workspace", free_port()
+    marks, workspace, port = tmp_path / "marks", tmp_path / "workspace", own_port()
     marks.mkdir()
     env = {"SBKA_WORKSPACE": str(workspace), "SBKA_BROKER__URL": f"redis://127.0.0.1:{port}/0"}
 

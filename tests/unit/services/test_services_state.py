@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from own_ports import own_port
 
 from sbka_milvus.errors import BrokerUnavailable, SettingsError
 from sbka_milvus.processes import is_running, started_at
 from sbka_milvus.settings import BrokerSettings, Settings
 from workers.broker import QUEUES, broker_url, connect, queue_depths, redis_incarnation
-from workers.services.ports import free_port, is_free
+from workers.services.ports import is_free
 from workers.services.redis import find_redis_server, redis_config
 from workers.services.state import UpState, live_up, remove_up, write_up
 
@@ -79,14 +80,14 @@ def test_what_is_no_address_of_redis_is_refused(tmp_path: Path, url: str) -> Non
 
 def test_a_redis_that_is_not_there_is_named_without_its_password(tmp_path: Path) -> None:
     with pytest.raises(BrokerUnavailable, match="cannot be reached") as caught:
-        connect(settings(tmp_path, f"redis://:hush@127.0.0.1:{free_port()}/0"))
+        connect(settings(tmp_path, f"redis://:hush@127.0.0.1:{own_port()}/0"))
     assert "hush" not in str(caught.value) and caught.value.retryable
 
 
 def test_depths_and_incarnation_of_a_real_redis(
     tmp_path: Path, start: Callable[..., Any], wait_for: Callable[..., Any]
 ) -> None:
-    port = free_port()
+    port = own_port()
     config = tmp_path / 'folder with "quotes"' / "redis.conf"
     config.parent.mkdir()
     config.write_text(redis_config(config.parent, port, "hush"))

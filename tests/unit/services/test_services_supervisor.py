@@ -11,10 +11,11 @@ from typing import Any
 
 import psutil
 import pytest
+from own_ports import own_port
 
 from sbka_milvus.errors import StoreUnavailable
 from workers.services import processes
-from workers.services.ports import free_port, is_free
+from workers.services.ports import is_free
 from workers.services.processes import ProcessSpec
 from workers.services.starting import Server, start_server
 from workers.services.supervisor import FIRST_PAUSE_S, LONGEST_PAUSE_S, State, Supervisor
@@ -180,10 +181,10 @@ def test_a_log_that_has_grown_is_set_aside(bench: Bench, monkeypatch: pytest.Mon
 def test_a_server_takes_another_port_where_somebody_was_faster(
     bench: Bench, tmp_path: Path, start: Any, wait_for: WaitFor
 ) -> None:
-    taken = free_port()
+    taken = own_port()
     start("first", sys.executable, "-S", "-c", LISTENER, taken)
     wait_for(lambda: not is_free(taken), "the first listener")
-    offered = iter([taken, free_port(frozenset({taken}))])
+    offered = iter([taken, own_port()])
     server = listener(lambda port: port != taken and not is_free(port))
     port = start_server(server, bench.supervisor, lambda _tried: next(offered))
     assert port != taken and bench.supervisor.is_running("listener")

@@ -13,13 +13,13 @@ from typing import Any
 
 import psutil
 import pytest
+from own_ports import own_port
 
 from sbka_milvus.errors import SettingsError
 from sbka_milvus.settings import MilvusSettings, Settings
 from workers.broker import broker_url, connect
 from workers.roster import WorkerView, read_workers
 from workers.services.milvus import check_milvus
-from workers.services.ports import free_port
 from workers.services.redis import find_redis_server
 from workers.services.state import UpState, live_up
 
@@ -115,7 +115,7 @@ def test_an_up_that_is_killed_leaves_nothing_behind_and_can_be_started_again(
 def test_up_uses_the_redis_that_the_settings_name_and_says_when_it_is_not_there(
     tmp_path: Path, start: Start, wait_for: WaitFor
 ) -> None:
-    port = free_port()
+    port = own_port()
     env = {"SBKA_WORKSPACE": str(tmp_path / "w"), "SBKA_BROKER__URL": f"redis://:hush@127.0.0.1:{port}/0"}
     alone = start("alone", *UP, **env)
     assert alone.wait(60) == 1
@@ -123,7 +123,7 @@ def test_up_uses_the_redis_that_the_settings_name_and_says_when_it_is_not_there(
     assert f"127.0.0.1:{port}" in told and "hush" not in told and "Traceback" not in told
 
     start("redis", find_redis_server(), "--bind", "127.0.0.1", "--port", port, "--requirepass", "hush", "--save", "")
-    metrics = free_port(frozenset({port}))
+    metrics = own_port()
     up = start("up", *UP, "--no-train", "--metrics-port", metrics, **env)
     state = wait_for(lambda: live_up(tmp_path / "w"), "an up")
     assert state.ports == {"milvus": state.ports["milvus"], "metrics": metrics}

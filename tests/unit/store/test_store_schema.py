@@ -54,8 +54,20 @@ def test_what_vectors_were_lifted_by_is_kept_in_a_format_that_earlier_releases_r
 
 
 def test_a_newer_format_asks_for_an_upgrade():
-    with pytest.raises(StoreError, match=r"'3'.*Upgrade"):
-        read_info("cats", 3, properties(**{"sbka.format": "3"}))
+    with pytest.raises(StoreError, match=r"'4'.*Upgrade"):
+        read_info("cats", 3, properties(**{"sbka.format": "4"}))
+
+
+@pytest.mark.parametrize("matching", ["", "0123abcd"])
+def test_an_index_that_is_not_exact_is_kept_in_a_format_that_earlier_releases_refuse(matching):
+    indexed = replace(INFO, matching=matching, index="hnsw")
+    written = version_properties(indexed, PartitionLayout.one_each(2))
+    assert read_info("cats", 3, written) == indexed and not indexed.is_exact
+    assert written["sbka.format"] == "3"
+    assert INFO.is_exact and "sbka.index" not in properties()
+    for damage in ({"sbka.index": "nonsense"}, {"sbka.index": ""}):
+        with pytest.raises(StoreError, match="damaged"):
+            read_info("cats", 3, written | damage)
 
 
 @pytest.mark.parametrize("damage", [{"sbka.dim": "wide"}, {"sbka.n_clusters": ""}])

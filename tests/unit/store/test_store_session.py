@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 from sbka_milvus import store
 from sbka_milvus.errors import InvalidValue, StoreError, StoreUnavailable
 from sbka_milvus.store import MilvusGalleryStore
+from sbka_milvus.store.lite_memory import LIMIT_BYTES, VARIABLE
 from sbka_milvus.store.session import MilvusSession, is_server
 
 
@@ -90,6 +92,18 @@ def test_the_package_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("wanted", [None, 12345])
+def test_milvus_lite_keeps_little_in_memory_unless_the_environment_says_otherwise(wanted):
+    script = (
+        "import sbka_milvus.store.lite, milvus_lite.constants, milvus_lite.engine.collection as used;"
+        "print(used.MEMTABLE_MEMORY_LIMIT, milvus_lite.constants.MEMTABLE_MEMORY_LIMIT)"
+    )
+    env = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    env |= {} if wanted is None else {VARIABLE: str(wanted)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout.split() == [str(wanted or LIMIT_BYTES)] * 2
 
 
 def test_a_new_engine_is_not_taken_for_one_that_had_its_port(tmp_path):

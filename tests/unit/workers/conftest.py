@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from own_ports import own_port
 from PIL import Image, ImageDraw
 
 from sbka_milvus.embeddings import Gallery
@@ -26,7 +27,6 @@ from schemas.tasks import UnitMessage
 from workers.broker import connect_url
 from workers.jobs import JobFolder, create_job
 from workers.runner import run_unit
-from workers.services.ports import free_port
 from workers.services.redis import find_redis_server
 from workers.steps import missing_units
 
@@ -208,7 +208,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     started: list[subprocess.Popen[bytes]] = []
 
     def start() -> str:
-        port = free_port()
+        port = own_port()
         folder = tmp_path_factory.mktemp("redis")
         options = ("--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder))
         started.append(subprocess.Popen([str(find_redis_server()), *options], stdout=subprocess.DEVNULL))
