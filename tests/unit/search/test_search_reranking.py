@@ -100,6 +100,10 @@ def crooked(query: Any, photos: Shortlist, table: Any) -> Any:
 RERANKERS = [*NAMES, NeighbourReranker(3, 1.0), crooked]
 
 
+def name_of(reranker: Any) -> str:
+    return as_reranker(reranker).name
+
+
 @pytest.fixture(scope="module")
 def gallery() -> Gallery:
     return Gallery()
@@ -117,7 +121,7 @@ def store(gallery: Gallery, request: Any, tmp_path_factory: Any) -> Iterator[Gal
 
 
 class TestBothStores:
-    @pytest.mark.parametrize("reranker", RERANKERS, ids=str)
+    @pytest.mark.parametrize("reranker", RERANKERS, ids=name_of)
     @pytest.mark.parametrize(
         "how", [{}, {"where": "year > 2003"}, {"per_cluster": 4}, {"cluster_weight": 0.3}], ids=str
     )
@@ -143,7 +147,7 @@ class TestBothStores:
         assert len(result) == N - COPIED
         assert sum(len(hit.duplicates) for hit in result) == COPIED
 
-    @pytest.mark.parametrize("reranker", [*NAMES, crooked], ids=str)
+    @pytest.mark.parametrize("reranker", [*NAMES, crooked], ids=name_of)
     def test_pages_are_cut_from_one_order(self, gallery, store, reranker):
         searcher = gallery.searcher(store)
         options = SearchOptions(exact=True, reranker=reranker, rerank_depth=47)
