@@ -135,9 +135,8 @@ class SketchSearch:
         self._searcher = GallerySearcher(store, gallery, **self._finders)
         self._follow()
         self._judge_of(self.encoder)
-        self._circuit.ask(
-            lambda: self._searcher.matching
-        )  # what cannot be searched is told now and not at the first sketch
+        # What cannot be searched is told now and not at the first sketch.
+        self._circuit.ask(lambda: self._searcher.matching)
 
     @classmethod
     def open(

@@ -214,7 +214,7 @@ def _show(sketch: Path, result: SearchResult, least: float) -> None:
     out.print(
         f"Exact: {proved} ({looked} looked into)."
         if result.exact
-        else f"{looked} looked into; --exact proves that {proved}.".capitalize(),
+        else f"{looked} looked into; --exact proves that {proved}.",
         highlight=False,
     )
     if _doubtful(result, least):

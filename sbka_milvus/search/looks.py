@@ -74,7 +74,9 @@ class Looks:
         weight: of the cluster score.
 
     Attributes:
+        served: see above.
         scores: see above.
+        weight: see above.
         sizes: shape (K,), int64.
         bounds: shape (K,), float32: no member scores higher.
         looked: shape (K,), bool: whether members were seen by their codes.
@@ -90,14 +92,14 @@ class Looks:
         self.depths: IntArray = np.zeros(len(scores), dtype=np.int64)
         self.seen = _NOTHING
         self.weight = weight
-        self._served = served
+        self.served = served
         self._query = query
         self._excess = -np.inf
 
     @property
     def has_codes(self) -> bool:
         """Whether members can be seen by codes."""
-        return self._served.codes is not None
+        return self.served.codes is not None
 
     @property
     def usual_error(self) -> float:
@@ -111,7 +113,7 @@ class Looks:
 
     def look(self, clusters: IntArray, depth: int) -> None:
         """Sees the best ``depth`` members of some clusters by their codes."""
-        codes = self._served.codes
+        codes = self.served.codes
         if codes is None or len(clusters) == 0:
             return
         scores = self.scores[clusters]
@@ -157,8 +159,8 @@ class Looks:
         """
         seen = self.seen if seen is None else seen
         fused = seen.fused
-        if len(fused) >= k and self._served.copies is not None:
-            fused = fused[self._served.first_copies(seen.ids, fused)]
+        if len(fused) >= k and self.served.copies is not None:
+            fused = fused[self.served.first_copies(seen.ids, fused)]
         if len(fused) < k:
             return -np.inf
         return float(np.partition(fused, len(fused) - k)[len(fused) - k])

@@ -7,18 +7,17 @@ asked for too. What was never asked for is bounded by its code's error or its cl
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
 
 import numpy as np
 
 from sbka_milvus.search.bounds import SLACK
 from sbka_milvus.search.looks import Looks, Seen
+from sbka_milvus.search.one_query import OneQuery
 from sbka_milvus.search.options import SearchOptions
 from sbka_milvus.search.requests import Probed, These
 from sbka_milvus.search.scores import select_probes
-from sbka_milvus.search.served import Served, merged
-from sbka_milvus.types import Candidates, FloatArray, IntArray
+from sbka_milvus.types import Candidates, IntArray
 
 MOST = 1000
 """Hits up to which photos are asked for by their ids: more are quicker had by their clusters."""
@@ -32,38 +31,12 @@ _FETCH = 1024
 """Photos that are asked for together."""
 
 
-class Pointing:
-    """One query on its way through a version that has codes.
+class Pointing(OneQuery):
+    """One query on its way through a version that has codes; without a filter, and no fixed number of probes."""
 
-    Args:
-        served: the version.
-        query: shape (D,), float32: as the version is searched.
-        scores: shape (K,), float32: cosines of the query and the centroids.
-        k: hits that are wanted, those that are left out by the offset included.
-        options: how to search; no filter, no fixed number of probes.
-        weight: of the cluster score.
-        deadline: of :func:`time.monotonic`, after which nothing more is asked for; none: for as long as it takes.
-    """
-
-    def __init__(
-        self,
-        served: Served,
-        query: FloatArray,
-        scores: FloatArray,
-        k: int,
-        options: SearchOptions,
-        weight: float,
-        *,
-        deadline: float | None = None,
-    ) -> None:
-        self._served = served
-        self._looks = Looks(served, query, scores, weight)
-        self._k = k
-        self._options = options
-        self._deadline = deadline
-        self._parts: list[Candidates] = []
+    def __init__(self, looks: Looks, k: int, options: SearchOptions, *, deadline: float | None = None) -> None:
+        super().__init__(looks, k, options, deadline=deadline)
         self._asked: IntArray = np.empty(0, dtype=np.int64)
-        self._probed = np.zeros(len(scores), dtype=np.bool_)
 
     def run(self) -> Generator[These, Candidates, Probed]:
         """Asks for what is needed, and says what came of it."""
@@ -71,30 +44,18 @@ class Pointing:
         looks.look(select_probes(looks.scores, _FIRST_LOOK, looks.sizes), self._k + _SPARE)
         while len(left := looks.worth_looking(looks.least(self._k), certain=certain, most=_LOOK)):
             looks.look(left, self._k + _SPARE)
-        least = -np.inf
         while True:
-            wanted = self._wanted(least)
+            wanted = self._wanted()
             if len(wanted):
                 self._parts.append((yield These(wanted.ids, wanted.clusters)))
                 self._asked = np.concatenate([self._asked, wanted.ids])
                 self._probed[wanted.clusters] = True
-                fused = self._ranked()[2]
-                least = float(fused[self._k - 1]) if len(fused) >= self._k else -np.inf
-            elif not self._look_further(least):
+                self._rank()
+            elif not self._look_further():
                 break
-            if self._deadline is not None and time.monotonic() >= self._deadline:
+            if self._is_late:
                 break
-        found, order, fused = self._ranked()
-        clusters = np.flatnonzero(self._probed)
-        return Probed(
-            found=found,
-            order=order,
-            fused=fused,
-            clusters=clusters[np.argsort(-looks.scores[clusters], kind="stable")],
-            exact=not self._open(least, certain=True).any(),
-            rows=len(self._asked),
-            codes=looks.n_seen,
-        )
+        return self._outcome(exact=not self._open(certain=True).any(), rows=len(self._asked))
 
     def _seen(self, certain: bool) -> Seen:
         """Members that were seen by their codes and not asked for yet."""
@@ -102,45 +63,39 @@ class Pointing:
         left = seen.only(~np.isin(seen.ids, self._asked)) if len(self._asked) else seen
         return left if certain else left.with_errors_of(self._looks.usual_error)
 
-    def _wanted(self, least: float) -> Seen:
-        """Members that may score ``least``, the best first; no more clusters of them than are allowed.
-
-        Args:
-            least: the score; -inf: whatever is best.
-        """
-        seen = self._seen(self._options.certain)
+    def _wanted(self) -> Seen:
+        """Members that may be among the hits, the best first; no more clusters of them than are allowed."""
+        seen, least = self._seen(self._options.certain), self._least
         if not np.isfinite(least):
             # Fewer than k were found: as many again. Codes may have the k-th best of them too high.
             least = self._looks.least(self._k, seen) - self._looks.usual_error
         seen = seen.only(seen.fused + seen.errors >= least - SLACK)
         seen = seen.only(np.lexsort((seen.ids, -seen.fused))[:_FETCH])
-        most = self._options.max_probe
-        if most is None or len(seen) == 0:
+        if self._options.max_probe is None or len(seen) == 0:
             return seen
         _, first, which = np.unique(seen.clusters, return_index=True, return_inverse=True)
         known = self._probed[seen.clusters]
-        fresh = np.sort(first[~known[first]])[: max(0, most - int(self._probed.sum()))]
+        fresh = np.sort(first[~known[first]])[: self._room]
         return seen.only(known | np.isin(first[which], fresh))
 
-    def _look_further(self, least: float) -> bool:
-        """Looks at what may hold a photo that scores ``least``; false where nothing does, or no more is allowed."""
+    def _look_further(self) -> bool:
+        """Looks at what may hold one of the hits; false where nothing does, or no more is allowed."""
         looks = self._looks
-        most = self._options.max_probe
-        if most is not None and self._probed.sum() >= most:
+        if self._room == 0:
             return False
-        left = looks.worth_looking(least - SLACK, certain=self._options.certain, most=_LOOK)
+        left = looks.worth_looking(self._least - SLACK, certain=self._options.certain, most=_LOOK)
         if len(left):
             looks.look(left, self._k + _SPARE)
             return True
-        deeper = np.flatnonzero(self._open(least, certain=self._options.certain))
+        deeper = np.flatnonzero(self._open(certain=self._options.certain))
         deeper = deeper[looks.depths[deeper] < looks.sizes[deeper]]
         if len(deeper) == 0:
             return False
         looks.look(deeper, int(min(looks.depths[deeper].max() * _DEEPER, looks.sizes[deeper].max())))
         return True
 
-    def _open(self, least: float, *, certain: bool) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Clusters that may hold a photo which was not asked for and scores ``least``."""
+    def _open(self, *, certain: bool) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Clusters that may hold one of the hits that was not asked for."""
         looks = self._looks
         rest = np.where(looks.looked, -np.inf, looks.bounds if certain else looks.estimates())
         left = self._seen(certain)
@@ -151,9 +106,4 @@ class Pointing:
         np.minimum.at(last, seen.clusters, seen.fused + seen.errors)
         cut = looks.looked & (looks.depths < looks.sizes)
         rest[cut] = np.maximum(rest[cut], last[cut])
-        return (looks.sizes > 0) & np.isfinite(rest) & (rest >= least - SLACK)
-
-    def _ranked(self) -> tuple[Candidates, IntArray, FloatArray]:
-        found = merged(self._parts)
-        order, fused = self._served.ranked(found, self._looks.scores, self._looks.weight)
-        return found, order, fused
+        return (looks.sizes > 0) & np.isfinite(rest) & (rest >= self._least - SLACK)

@@ -8,19 +8,18 @@ or by an estimate (:mod:`~sbka_milvus.search.looks`).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
-from dataclasses import dataclass
 
 import numpy as np
 
 from sbka_milvus.errors import InvalidValue
 from sbka_milvus.search.bounds import SLACK
 from sbka_milvus.search.looks import Looks
+from sbka_milvus.search.one_query import OneQuery
 from sbka_milvus.search.options import SearchOptions
 from sbka_milvus.search.requests import BestOf, Probed
 from sbka_milvus.search.scores import select_probes
-from sbka_milvus.search.served import Served, merged
+from sbka_milvus.search.served import merged
 from sbka_milvus.types import Candidates, FloatArray, IntArray
 
 _FIRST_LIMIT = 64
@@ -33,46 +32,18 @@ _FEW = 256
 """A gallery of no more photos is searched whole, in one wave."""
 
 
-@dataclass(slots=True)
-class _Wave:
-    clusters: IntArray
-    found: Candidates
-
-
-class Probing:
-    """One query on its way through a version.
+class Probing(OneQuery):
+    """One query on its way through a version, cluster by cluster.
 
     Args:
-        served: the version.
-        query: shape (D,), float32: as the version is searched.
-        scores: shape (K,), float32: cosines of the query and the centroids.
-        k: hits that are wanted, those that are left out by the offset included.
-        options: how to search.
-        weight: of the cluster score.
-        max_limit: the most results of one request.
-        deadline: of :func:`time.monotonic`, after which no wave begins; none: for as long as it takes.
+        max_limit: the most results of one request; the others are those of :class:`OneQuery`.
     """
 
     def __init__(
-        self,
-        served: Served,
-        query: FloatArray,
-        scores: FloatArray,
-        k: int,
-        options: SearchOptions,
-        weight: float,
-        *,
-        max_limit: int,
-        deadline: float | None = None,
+        self, looks: Looks, k: int, options: SearchOptions, *, max_limit: int, deadline: float | None = None
     ) -> None:
-        self._served = served
-        self._looks = Looks(served, query, scores, weight)
-        self._k = k
-        self._options = options
+        super().__init__(looks, k, options, deadline=deadline)
         self._max_limit = max_limit
-        self._deadline = deadline
-        self._probed = np.zeros(len(scores), dtype=np.bool_)
-        self._waves: list[_Wave] = []
 
     def run(self) -> Generator[BestOf, Candidates, Probed]:
         """Asks for what is needed, and says what came of it.
@@ -80,24 +51,17 @@ class Probing:
         Raises:
             InvalidValue: The k and a probed cluster are both larger than the largest limit.
         """
+        looks = self._looks
         wave = self._first()
         while len(wave):
             yield from self._ask(wave)
             self._probed[wave] = True
-            if self._options.n_probe is not None or self._is_late():
+            if self._options.n_probe is not None or self._is_late:
                 break
             wave = self._next()
-        found, order, fused = self._ranked()
-        looks, clusters = self._looks, np.flatnonzero(self._probed)
-        return Probed(
-            found=found,
-            order=order,
-            fused=fused,
-            clusters=clusters[np.argsort(-looks.scores[clusters], kind="stable")],
-            exact=not len(self._open(looks.bounds, self._least(fused))),
-            rows=int(looks.sizes[clusters].sum()),
-            codes=looks.n_seen,
-        )
+        # Where an index may miss photos, so may every answer.
+        exact = looks.served.info.is_exact and not len(self._open(looks.bounds))
+        return self._outcome(exact=exact, rows=int(looks.sizes[self._probed].sum()))
 
     def _first(self) -> IntArray:
         """The clusters of the first wave."""
@@ -113,61 +77,49 @@ class Probing:
     def _next(self) -> IntArray:
         """The clusters of the next wave: of those that may hold a better photo, the most promising."""
         looks, certain = self._looks, self._options.certain
-        least = self._least(self._ranked()[2])
-        if looks.has_codes and np.isfinite(least):
-            while len(left := looks.worth_looking(least - SLACK, certain=certain, most=_LOOK)):
+        if looks.has_codes and np.isfinite(self._least):
+            while len(left := looks.worth_looking(self._least - SLACK, certain=certain, most=_LOOK)):
                 looks.look(left, 1)
         estimates = looks.estimates()
-        wanted = self._open(looks.bounds if certain else estimates, least)
-        most = _FIRST_WAVE << len(self._waves)
+        wanted = self._open(looks.bounds if certain else estimates)
+        most = _FIRST_WAVE << len(self._parts)
         return self._capped(wanted[np.argsort(-estimates[wanted], kind="stable")][:most])
 
     def _capped(self, clusters: IntArray) -> IntArray:
-        most = self._options.max_probe
-        return clusters if most is None else clusters[: max(0, most - int(self._probed.sum()))]
+        return clusters[: self._room]
 
-    def _is_late(self) -> bool:
-        return self._deadline is not None and time.monotonic() >= self._deadline
-
-    def _open(self, bounds: FloatArray, least: float) -> IntArray:
-        return np.flatnonzero((self._looks.sizes > 0) & ~self._probed & (bounds >= least - SLACK))
-
-    def _ranked(self) -> tuple[Candidates, IntArray, FloatArray]:
-        found = merged([wave.found for wave in self._waves])
-        looks = self._looks
-        order, fused = self._served.ranked(found, looks.scores, looks.weight, self._options.per_cluster)
-        return found, order, fused
-
-    def _least(self, fused: FloatArray) -> float:
-        """The score that a photo must have to be among the hits."""
-        return float(fused[self._k - 1]) if len(fused) >= self._k else -np.inf
+    def _open(self, bounds: FloatArray) -> IntArray:
+        """Clusters that were not looked into and whose bound is that of one of the hits."""
+        return np.flatnonzero((self._looks.sizes > 0) & ~self._probed & (bounds >= self._least - SLACK))
 
     def _ask(self, clusters: IntArray) -> Generator[BestOf, Candidates, None]:
         """The members of some clusters, enough of them that the k best of all waves so far are among the candidates.
 
         Of equal photos one counts: those that were not returned enter no more than any other unseen member does.
         """
-        available = int(self._looks.sizes[clusters].sum())
-        wave = _Wave(clusters, merged([]))
-        self._waves.append(wave)
+        looks = self._looks
+        available = int(looks.sizes[clusters].sum())
+        self._parts.append(merged([]))
         if min(self._k, available) > self._max_limit:
-            yield from self._ask_one_by_one(wave)
+            yield from self._ask_one_by_one(clusters)
             return
         limit = max(1, min(available, self._max_limit, max(_FIRST_LIMIT, _GROWTH * self._k)))
         while True:
-            wave.found = yield BestOf(clusters, limit)
-            if len(wave.found) < limit or limit >= available or self._is_certain(wave):
+            found = yield BestOf(clusters, limit)
+            self._put(found)
+            if len(found) < limit or limit >= available or self._is_certain(clusters, found):
                 break
             if limit >= self._max_limit:
-                yield from self._ask_one_by_one(wave)
+                yield from self._ask_one_by_one(clusters)
                 break
             limit = min(available, self._max_limit, limit * _GROWTH)
-        self._looks.note(wave.found.member_scores - self._looks.scores[wave.found.cluster_ids])
+        wave = self._parts[-1]
+        looks.note(wave.member_scores - looks.scores[wave.cluster_ids])
 
-    def _ask_one_by_one(self, wave: _Wave) -> Generator[BestOf, Candidates, None]:
+    def _ask_one_by_one(self, clusters: IntArray) -> Generator[BestOf, Candidates, None]:
         """The k best members of each cluster: within a cluster the fused order is that of the member scores."""
         parts: list[Candidates] = []
-        for cluster in wave.clusters:
+        for cluster in clusters:
             size = int(self._looks.sizes[cluster])
             if min(self._k, size) > self._max_limit:
                 raise InvalidValue(
@@ -176,28 +128,30 @@ class Probing:
                     f"Ask for at most {self._max_limit} hits, or index the gallery with more clusters.",
                 )
             # Of equal photos more are needed than are shown.
-            limit = min(self._k if self._served.copies is None else size, self._max_limit)
+            limit = min(self._k if self._looks.served.copies is None else size, self._max_limit)
             parts.append((yield BestOf(cluster.reshape(1), limit)))
-        wave.found = merged(parts)
+        self._put(merged(parts))
 
-    def _is_certain(self, wave: _Wave) -> bool:
-        """Whether no member of a wave that was not returned can be among the hits.
+    def _put(self, wave: Candidates) -> None:
+        """Takes what the last wave brought, in the place of less of it."""
+        self._parts[-1] = wave
+        self._rank()
+
+    def _is_certain(self, clusters: IntArray, wave: Candidates) -> bool:
+        """Whether no member of a wave's clusters that was not returned can be among the hits.
 
         It scores at most as the last returned one, so its fused score is bounded by that and by its cluster's score.
         """
         looks = self._looks
-        found, order, fused = self._ranked()
-        least = self._least(fused)
-        if not np.isfinite(least):
+        if not np.isfinite(self._least):
             return False
-        returned = np.bincount(wave.found.cluster_ids, minlength=len(looks.sizes))[wave.clusters]
-        finished = returned >= looks.sizes[wave.clusters]
+        finished = np.bincount(wave.cluster_ids, minlength=len(looks.sizes))[clusters] >= looks.sizes[clusters]
         if self._options.per_cluster is not None:
-            shown = np.bincount(found.cluster_ids[order], minlength=len(looks.sizes))[wave.clusters]
+            shown = np.bincount(self._found.cluster_ids[self._order], minlength=len(looks.sizes))[clusters]
             finished |= shown >= self._options.per_cluster
-        unfinished = wave.clusters[~finished]
+        unfinished = clusters[~finished]
         if len(unfinished) == 0:
             return True
-        last = float(wave.found.member_scores[-1])
+        last = float(wave.member_scores[-1])
         bounds = looks.weight * looks.scores[unfinished] + (1.0 - looks.weight) * last
-        return bool(least > np.minimum(looks.bounds[unfinished], bounds).max())
+        return bool(self._least > np.minimum(looks.bounds[unfinished], bounds).max())

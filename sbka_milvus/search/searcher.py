@@ -9,6 +9,7 @@ from dataclasses import replace
 from sbka_milvus.errors import CollectionMissing, InvalidValue, MatchingError, SbkaError, StoreUnavailable
 from sbka_milvus.protocols import CodesOf, CopiesOf, GalleryStore, Judge, Matching, MatchingOf
 from sbka_milvus.search.hits import result_of
+from sbka_milvus.search.looks import Looks
 from sbka_milvus.search.options import SearchOptions
 from sbka_milvus.search.pointing import MOST, Pointing
 from sbka_milvus.search.probing import Probing
@@ -255,17 +256,16 @@ class GallerySearcher:
         Photos whose vectors were fetched are added to ``known``, where a re-ranker may need them.
         """
         deadline = None if options.deadline_ms is None else time.monotonic() + options.deadline_ms / 1000
-        pointed = served.codes is not None and wanted <= MOST and not (options.where or options.n_probe)
+        by_clusters = options.where or options.n_probe or options.per_cluster
+        pointed = served.codes is not None and wanted <= MOST and not by_clusters
         runs: list[Generator[Request, Candidates, Probed]] = []
         for query, to_clusters in zip(queries, scores, strict=True):
-            if pointed and options.per_cluster is None:
-                runs.append(Pointing(served, query, to_clusters, wanted, options, weight, deadline=deadline).run())
+            looks = Looks(served, query, to_clusters, weight)
+            if pointed:
+                runs.append(Pointing(looks, wanted, options, deadline=deadline).run())
             else:
-                most = self._max_limit
-                probing = Probing(
-                    served, query, to_clusters, wanted, options, weight, max_limit=most, deadline=deadline
-                )
-                runs.append(probing.run())
+                limit = self._max_limit
+                runs.append(Probing(looks, wanted, options, max_limit=limit, deadline=deadline).run())
         results: dict[int, Probed] = {}
         asked: dict[int, Request] = {}
         answers: dict[int, Candidates | None] = dict.fromkeys(range(len(runs)))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from milvus_servers import Server
+from own_commands import Sbka, runner
 from PIL import Image, ImageDraw
 
-from sbka_milvus.cli import main
 from sbka_milvus.encoders.backbones import BuildRequest
 from sbka_milvus.encoders.spec import BackboneSpec
 from sbka_milvus.errors import StoreError, StoreUnavailable
@@ -25,7 +23,6 @@ from sbka_milvus.store import Tls
 from sbka_milvus.types import MetadataField
 
 SECRET = "do-not-tell"
-Sbka = Callable[..., Any]
 
 
 @pytest.fixture
@@ -120,7 +117,7 @@ def test_milvus_lite_behind_its_server_is_no_milvus_server(local_lite: Server) -
 
 @pytest.fixture
 def sbka(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, server: Server) -> Iterator[Sbka]:
-    """Runs ``sbka`` with settings that name the server; gives back its exit status, output and errors."""
+    """Runs ``sbka`` with settings that name the server."""
     told = {
         "URI": server.uri,
         "TOKEN": server.token,
@@ -131,19 +128,7 @@ def sbka(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, se
     for name, value in told.items():
         monkeypatch.setenv(f"SBKA_MILVUS__{name}", value)
     load_settings.cache_clear()
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["sbka", *map(str, arguments)])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    yield run
+    yield runner(capsys, monkeypatch)
     load_settings.cache_clear()
 
 
@@ -169,35 +154,35 @@ def test_the_whole_program_on_a_server(sbka: Sbka, server: Server, tmp_path: Pat
     picture.save(sketch)
 
     def found() -> tuple[int, list[str]]:
-        code, out, err = sbka("search", sketch, "-g", gallery, "-k", "16", "--json")
-        assert code == 0, err
-        (result,) = json.loads(out)
+        ran = sbka("search", sketch, "-g", gallery, "-k", "16", "--json")
+        assert ran.code == 0, ran.err
+        (result,) = ran.json()
         return result["version"], [Path(hit["uri"]).name for hit in result["hits"]]
 
-    code, out, err = sbka("ingest", photos, "-g", gallery, "-m", model(tmp_path / "first", 64), "--json")
-    assert code == 0, err
-    assert json.loads(out)["index"]["version"] == 1
+    ran = sbka("ingest", photos, "-g", gallery, "-m", model(tmp_path / "first", 64), "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json()["index"]["version"] == 1
     assert not (gallery / "milvus").exists(), "nothing is kept in the folder"
     version, names = found()
     assert (version, sorted(names)) == (1, sorted(path.name for path in photos.iterdir()))
 
-    code, _, err = sbka("cluster", "-g", gallery, "--clusters", "2")
-    assert code == 0, err
+    ran = sbka("cluster", "-g", gallery, "--clusters", "2")
+    assert ran.code == 0, ran.err
     version, names = found()
     assert (version, len(names)) == (2, 16)
-    code, _, err = sbka("upgrade", gallery, "-m", model(tmp_path / "second", 96), "--force", "--clusters", "2")
-    assert code == 0, err
+    ran = sbka("upgrade", gallery, "-m", model(tmp_path / "second", 96), "--force", "--clusters", "2")
+    assert ran.code == 0, ran.err
     version, names = found()
     assert (version, len(names)) == (3, 16)
 
     (photos / "003.png").unlink()
-    code, _, err = sbka("ingest", photos, "-g", gallery, "--prune", "--json")
-    assert code == 0, err
+    ran = sbka("ingest", photos, "-g", gallery, "--prune", "--json")
+    assert ran.code == 0, ran.err
     assert "003.png" not in found()[1]
-    code, out, err = sbka("verify", "-g", gallery, "--json")
-    assert code == 0, out + err
-    code, out, err = sbka("status", "-g", gallery)
-    assert code == 0, err
-    assert server.token not in (out + err)
+    ran = sbka("verify", "-g", gallery, "--json")
+    assert ran.code == 0, ran.out + ran.err
+    ran = sbka("status", "-g", gallery)
+    assert ran.code == 0, ran.err
+    assert server.token not in (ran.out + ran.err)
     written = [path.read_text(errors="replace") for path in gallery.rglob("*.json")]
     assert written and not any(server.token in text for text in written)

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from own_commands import Sbka, runner
 
 from sbka_milvus.cli import main
 from sbka_milvus.embeddings import Gallery
 from sbka_milvus.store import MilvusGalleryStore
-
-
-@dataclass(frozen=True)
-class Ran:
-    """How a command ended and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Sbka = Callable[..., Ran]
 
 
 @pytest.fixture
@@ -48,19 +32,7 @@ def store(gallery: Gallery) -> Iterator[MilvusGalleryStore]:
 def sbka(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sbka:
     """Runs ``sbka`` with the arguments of a shell."""
     monkeypatch.setenv("COLUMNS", "300")
-
-    def run(*arguments: str | Path) -> Ran:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["sbka", *map(str, arguments)])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        captured = capsys.readouterr()
-        return Ran(code, captured.out, captured.err)
-
-    return run
+    return runner(capsys, monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +61,17 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finally:
         sys.argv = before
     return folder
+
+
+@pytest.fixture(scope="module")
+def demo_gallery(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the demo's gallery that the tests of a module may search and change."""
+    copy = tmp_path_factory.mktemp("gallery") / "gallery"
+    shutil.copytree(demo / "gallery", copy)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def teapot(demo: Path) -> Path:
+    """A sketch of a category that the demo's model never saw."""
+    return sorted((demo / "world" / "sketches" / "teapot").iterdir())[0]

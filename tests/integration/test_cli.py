@@ -31,11 +31,8 @@ def sketch_of(demo: Path, category: str = "teapot") -> Path:
 
 
 @pytest.fixture(scope="module")
-def gallery(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the demo's gallery that tests may search."""
-    copy = tmp_path_factory.mktemp("gallery") / "gallery"
-    shutil.copytree(demo / "gallery", copy)
-    return copy
+def gallery(demo_gallery: Path) -> Path:
+    return demo_gallery
 
 
 def test_the_demo_leaves_a_table_a_sheet_and_a_page(demo: Path) -> None:

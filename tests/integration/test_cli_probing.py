@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,13 @@ from sbka_milvus.settings import Settings, load_settings
 
 
 @pytest.fixture(scope="module")
-def gallery(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the demo's gallery that tests may search and cluster anew."""
-    copy = tmp_path_factory.mktemp("gallery") / "gallery"
-    shutil.copytree(demo / "gallery", copy)
-    return copy
+def gallery(demo_gallery: Path) -> Path:
+    return demo_gallery
 
 
 @pytest.fixture(scope="module")
-def sketch(demo: Path) -> Path:
-    return sorted((demo / "world" / "sketches" / "teapot").iterdir())[0]
+def sketch(teapot: Path) -> Path:
+    return teapot
 
 
 def uris(hits: Any) -> list[str]:

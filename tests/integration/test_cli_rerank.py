@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,13 @@ Sbka = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def gallery(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    copy = tmp_path_factory.mktemp("gallery") / "gallery"
-    shutil.copytree(demo / "gallery", copy)
-    return copy
+def gallery(demo_gallery: Path) -> Path:
+    return demo_gallery
 
 
 @pytest.fixture(scope="module")
-def sketch(demo: Path) -> Path:
-    return sorted((demo / "world" / "sketches" / "teapot").iterdir())[0]
+def sketch(teapot: Path) -> Path:
+    return teapot
 
 
 @pytest.mark.parametrize("name", NAMES)

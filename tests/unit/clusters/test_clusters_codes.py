@@ -108,7 +108,7 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path, cut):
 
 
 @pytest.mark.parametrize("at", [0, 100, -30, -10])
-def test_what_opening_does_not_read_the_digest_shows(tmp_path, at):
+def test_a_changed_byte_shows_in_the_digest(tmp_path, at):
     codes = ClusterCodes.fit(*gallery(300, 5, 16, 2))
     path = written(codes, tmp_path / "codes")
     assert ClusterCodes.is_whole(path)
@@ -116,6 +116,8 @@ def test_what_opening_does_not_read_the_digest_shows(tmp_path, at):
     content[at] ^= 1
     path.write_bytes(content)
     assert not ClusterCodes.is_whole(path)
+    with pytest.raises(InvalidValue, match="not what was written"):
+        ClusterCodes.open(path)
     path.write_bytes(b"")
     assert not ClusterCodes.is_whole(path)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ from sbka_milvus.clusters.codes import ClusterCodes
 from sbka_milvus.embeddings.copies import CopyGroups
 from sbka_milvus.protocols import GalleryStore
 from sbka_milvus.search import GallerySearcher, SearchOptions
+from sbka_milvus.search.looks import Looks
+from sbka_milvus.search.probing import Probing
+from sbka_milvus.search.served import Served
 from sbka_milvus.store import MemoryGalleryStore, MilvusGalleryStore
 from sbka_milvus.types import (
     ClusterTable,
@@ -260,6 +263,23 @@ class TestWork:
                 together = searcher.search(queries, 10, options)
                 alone = [searcher.search(query[None], 10, options)[0] for query in queries]
                 assert [[hit.uri for hit in one] for one in together] == [[hit.uri for hit in one] for one in alone]
+
+
+@pytest.mark.parametrize("index", ["flat", "hnsw"])
+def test_what_an_index_may_miss_is_not_called_exact(overlapping, index):
+    store = MemoryGalleryStore()
+    info = overlapping.serve(store, np.empty(0, np.int64))
+    query = overlapping.queries[0]
+    looks = Looks(
+        Served(replace(info, index=index), overlapping.table), query, overlapping.table.centroids @ query, 0.8
+    )
+    run = Probing(looks, 20, SearchOptions(exact=True), max_limit=16_384).run()
+    asked = next(run)
+    with pytest.raises(StopIteration) as done:
+        while True:
+            asked = run.send(store.search(info, query[None], asked.clusters, asked.limit)[0])
+    assert len(done.value.value.order) >= 20
+    assert done.value.value.exact is (index == "flat")
 
 
 @pytest.mark.parametrize("max_partitions", [256, 5])

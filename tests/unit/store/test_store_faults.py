@@ -2,22 +2,11 @@ from __future__ import annotations
 
 import grpc
 import pytest
+from own_rpc_errors import FakeRpcError
 from pymilvus.exceptions import DescribeCollectionException, MilvusException
 
 from sbka_milvus.errors import CollectionMissing, StoreError, StoreUnavailable
 from sbka_milvus.store.faults import store_faults, translate
-
-
-class FakeRpcError(grpc.RpcError):
-    def __init__(self, code: grpc.StatusCode, details: str) -> None:
-        super().__init__()
-        self._code, self._details = code, details
-
-    def code(self) -> grpc.StatusCode:
-        return self._code
-
-    def details(self) -> str:
-        return self._details
 
 
 @pytest.mark.parametrize(

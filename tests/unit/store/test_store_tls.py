@@ -6,6 +6,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from own_rpc_errors import FakeRpcError
 from pymilvus.exceptions import MilvusException
 
 from sbka_milvus.errors import InvalidValue, StoreError, StoreUnavailable
@@ -71,29 +72,17 @@ def test_a_password_in_the_address_is_not_shown():
     assert "secret" not in str(caught.value) + repr(caught.value)
 
 
-class RpcError(grpc.RpcError):
-    def __init__(self, code: grpc.StatusCode, details: str) -> None:
-        super().__init__()
-        self._code, self._details = code, details
-
-    def code(self) -> grpc.StatusCode:
-        return self._code
-
-    def details(self) -> str:
-        return self._details
-
-
 @pytest.mark.parametrize(
     ("cause", "kind", "remedy"),
     [
-        (RpcError(grpc.StatusCode.UNAUTHENTICATED, "auth check failure"), StoreError, "token"),
-        (RpcError(grpc.StatusCode.UNAVAILABLE, "x: CERTIFICATE_VERIFY_FAILED: self signed"), StoreError, "CA_FILE"),
+        (FakeRpcError(grpc.StatusCode.UNAUTHENTICATED, "auth check failure"), StoreError, "token"),
+        (FakeRpcError(grpc.StatusCode.UNAVAILABLE, "x: CERTIFICATE_VERIFY_FAILED: self signed"), StoreError, "CA_FILE"),
         (
-            RpcError(grpc.StatusCode.UNAVAILABLE, "Hostname Verification Check failed."),
+            FakeRpcError(grpc.StatusCode.UNAVAILABLE, "Hostname Verification Check failed."),
             StoreError,
             "SERVER_NAME",
         ),
-        (RpcError(grpc.StatusCode.UNAVAILABLE, "connection refused"), StoreUnavailable, "try again"),
+        (FakeRpcError(grpc.StatusCode.UNAVAILABLE, "connection refused"), StoreUnavailable, "try again"),
     ],
 )
 def test_why_a_connection_failed_is_told(cause, kind, remedy):
