@@ -146,7 +146,7 @@ def timed_run(arguments: argparse.Namespace) -> dict[str, Any]:
             whole = None
             if rows <= arguments.hnsw_rows:
                 say("Building HNSW over the whole collection")
-                whole = hnsw(store, gallery)
+                whole = Whole(store, gallery)
             found |= measure(arguments, gallery, store, info, codes, whole)
             if whole is not None:
                 whole.drop()
@@ -213,10 +213,6 @@ class Whole:
 
     def drop(self) -> None:
         self._client.drop_collection(self.NAME)
-
-
-def hnsw(store: MilvusGalleryStore, gallery: Gallery) -> Whole:
-    return Whole(store, gallery)
 
 
 def drop_all(store: MilvusGalleryStore) -> None:

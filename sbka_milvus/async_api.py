@@ -38,7 +38,10 @@ class _Asked:
     def goes_with(self, other: _Asked) -> bool:
         """Whether both can be one batch. A list of sketches is one by itself."""
         single = not is_many(self.sketch) and not is_many(other.sketch)
-        return single and self.k == other.k and self.options == other.options
+        alike = self.options.keys() == other.options.keys() and all(
+            _same(value, other.options[name]) for name, value in self.options.items()
+        )
+        return single and self.k == other.k and alike
 
 
 class AsyncSketchSearch:
@@ -201,6 +204,12 @@ class AsyncSketchSearch:
 
     def _alone(self, asked: _Asked) -> Any:
         return _outcome(partial(self.sync, asked.sketch, asked.k, **asked.options))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two options are the same. Objects of users are not asked: theirs may be anything, arrays among them."""
+    plain = isinstance(one, (str, int, float)) and type(one) is type(other)
+    return one is other or (plain and bool(one == other))
 
 
 def _outcome(work: Callable[[], Any]) -> Any:

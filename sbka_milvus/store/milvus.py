@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from sbka_milvus.errors import StoreError, StoreUnavailable
-from sbka_milvus.store.catalogue import Catalogue
+from sbka_milvus.store.catalogue import Catalogue, OpenVersion
 from sbka_milvus.store.milvus_fetch import fetch_rows
 from sbka_milvus.store.milvus_search import search_rows
 from sbka_milvus.store.partitions import require_max_partitions
@@ -26,6 +27,8 @@ from sbka_milvus.types import (
     StoredRows,
     VersionInfo,
 )
+
+_T = TypeVar("_T")
 
 
 class MilvusGalleryStore:
@@ -186,16 +189,11 @@ class MilvusGalleryStore:
             InvalidValue: An argument is out of its range.
             FilterError: The filter cannot be read, or names a column that there is not.
         """
-        if not unchecked:
-            return search_rows(self._session, self._catalogue.open(info), queries, cluster_ids, limit, where, fields)
-        try:
-            return search_rows(self._session, self._catalogue.opened(info), queries, cluster_ids, limit, where, fields)
-        except StoreUnavailable:
-            raise
-        except StoreError:
-            # Where the version is gone, that is the reason.
-            self._catalogue.confirm(info)
-            raise
+        return self._asked(
+            info,
+            unchecked,
+            lambda it: search_rows(self._session, it, queries, cluster_ids, limit, where, fields),
+        )
 
     def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray, *, unchecked: bool = False) -> StoredRows:
         """Photos by their ids, with their vectors; those that are there, in the order of their ids.
@@ -209,8 +207,20 @@ class MilvusGalleryStore:
         Raises:
             InvalidValue: A cluster does not exist.
         """
-        version = self._catalogue.opened(info) if unchecked else self._catalogue.open(info)
-        return fetch_rows(self._session, version, ids, cluster_ids)
+        return self._asked(info, unchecked, lambda it: fetch_rows(self._session, it, ids, cluster_ids))
+
+    def _asked(self, info: VersionInfo, unchecked: bool, ask: Callable[[OpenVersion], _T]) -> _T:
+        """Asks a version, which is looked up before or not."""
+        if not unchecked:
+            return ask(self._catalogue.open(info))
+        try:
+            return ask(self._catalogue.opened(info))
+        except StoreUnavailable:
+            raise
+        except StoreError:
+            # Where the version is gone, that is the reason.
+            self._catalogue.confirm(info)
+            raise
 
     def scan(self, info: VersionInfo, batch_size: int = 1000) -> Iterator[GalleryRows]:
         """All photos of a version with their vectors, at most ``batch_size`` at a time.

@@ -150,6 +150,36 @@ def test_searches_for_other_things_and_lists_are_batches_of_their_own() -> None:
     ]  # fmt: skip
 
 
+class Touchy:
+    """An object of a user, such as a re-ranker that holds arrays: it cannot say whether it equals another one."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("The truth value of an array is ambiguous.")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_objects_of_users_are_not_asked_whether_they_are_equal() -> None:
+    async def story() -> Any:
+        slow = Slow(open_gate=False)
+        search = around(slow, concurrency=1)
+        mine, other = Touchy(), Touchy()
+        first = asyncio.create_task(search("first"))
+        await begun(slow, 1)
+        rest = [
+            asyncio.create_task(search(name, reranker=one)) for name, one in (("a", mine), ("b", other), ("c", mine))
+        ]
+        await asyncio.sleep(0)
+        slow.gate.set()
+        found = await asyncio.gather(first, *rest)
+        await search.close()
+        return [one[0] for one in found], slow.calls
+
+    names, calls = run(story())
+    assert names == ["first", "a", "b", "c"]
+    assert calls == [["first"], ["a", "c"], ["b"]]
+
+
 def test_in_a_batch_everybody_gets_his_own_error() -> None:
     async def story() -> tuple[Slow, list[Any]]:
         slow = Slow()
