@@ -31,6 +31,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 _AT_ONCE = 2
 _TOGETHER = {
+    # One Milvus server: there can be but one on a machine, and it is kept to the end.
+    "tests/contracts/": "server",
     # One fleet of processes, and one sum of all faults.
     "tests/faults/": "faults",
     # Those that use the fixture `demo`, which takes most of a minute to make.
@@ -39,6 +41,8 @@ _TOGETHER = {
     "tests/integration/test_cli_evaluate.py": "demo",
     "tests/integration/test_cli_matching.py": "demo",
     "tests/integration/test_cli_once.py": "demo",
+    "tests/integration/test_cli_probing.py": "demo",
+    "tests/integration/test_cli_rerank.py": "demo",
 }
 """What must be run by one process, by the beginnings of names; else that is each file."""
 _TOLD = pytest.StashKey[dict[str, list[str]]]()

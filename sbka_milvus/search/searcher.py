@@ -155,7 +155,7 @@ class GallerySearcher:
                 served = fresh
                 continue
             fresh = self._served()
-            if fresh.info == served.info or self._stays_with(served, fresh, fingerprint):
+            if fresh.info == served.info:
                 break
             served = fresh
         else:
@@ -165,18 +165,6 @@ class GallerySearcher:
             return found
         sure = judge(queries, served.table, shown, served.matching)
         return [replace(one, confidence=of.confidence) for one, of in zip(found, sure, strict=True)]
-
-    def _stays_with(self, served: Served, fresh: Served, fingerprint: str | None) -> bool:
-        """Whether the answer of a version that is not served any more is the best that can be had: it is there still,
-        and the one that is served now is of another model than the query.
-        """
-        if fingerprint in (None, fresh.info.fingerprint):
-            return False
-        try:
-            self._store.confirm(served.info)
-        except CollectionMissing:
-            return False
-        return True
 
     def _search(
         self,

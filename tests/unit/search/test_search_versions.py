@@ -84,17 +84,18 @@ def test_a_switch_during_a_search_never_mixes_versions(store, make_world):
         new.check(result, query, 10, 0.8, None)
 
 
-def test_a_switch_to_another_model_during_a_search_is_left_to_the_next_one(store, make_world):
+def test_a_switch_to_another_model_is_told_though_the_version_before_is_still_there(store, make_world):
     old, new = make_world(60, 5, 8), make_world(60, 5, 12, seed=1)
     old.serve(store, fingerprint="model-1")
     searcher = GallerySearcher(store, "cats")
-    store.before_search = lambda: new.serve(store, fingerprint="model-2") and None
     queries = old.queries(3)
-    for query, result in zip(queries, searcher.search(queries, 10, EVERYTHING, fingerprint="model-1"), strict=True):
-        assert result.version == 1
-        old.check(result, query, 10, 0.8, None)
-    with pytest.raises(EncoderMismatch):
-        searcher.search(queries, 10, EVERYTHING, fingerprint="model-1")
+    assert searcher.search(queries, 10, EVERYTHING, fingerprint="model-1")[0].version == 1
+    second = new.insert(store, fingerprint="model-2")
+    store.before_search = lambda: store.promote(second)  # in the middle of a search
+    for _ in range(2):  # and before one
+        with pytest.raises(EncoderMismatch, match=r"model-2.*model-1"):
+            searcher.search(queries, 10, EVERYTHING, fingerprint="model-1")
+    assert searcher.search(new.queries(1), 10, EVERYTHING, fingerprint="model-2")[0].version == 2
 
 
 def test_a_gallery_that_is_switched_all_the_time_is_answered_by_one_version(store, make_world):
