@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Lock
+from threading import Condition
 
 import numpy as np
 
@@ -104,8 +104,10 @@ class _Ahead:
         self._on_file = on_file
         self._source: Iterator[PhotoFile] | None = iter(files)
         self._waiting: deque[Future[_Outcome]] = deque()
-        self._held = 0
-        self._lock = Lock()
+        # How many were told to be decoded and how many of them were taken; what is decoded and not yet taken, in bytes.
+        self._told = self._taken = self._held = 0
+        self._closed = False
+        self._room = Condition()
         self._decoders = Decoders(options.limits, options.decode_processes)
         # Twice as many threads: while one takes a picture over from its process, another keeps the process at work.
         threads = 2 * options.decode_processes
@@ -120,6 +122,9 @@ class _Ahead:
         # After Ctrl-C it would else decode all that waits.
         for future in self._waiting:
             future.cancel()
+        with self._room:
+            self._closed = True
+            self._room.notify_all()
         self._decoders.close()
         self._pool.shutdown()
         # Whoever holds the traceback would else hold the pictures.
@@ -136,8 +141,10 @@ class _Ahead:
             outcome = self._waiting.popleft().result()
             batch.append(outcome)
             size += _bytes_of(outcome)
-            with self._lock:
+            with self._room:
                 self._held -= _bytes_of(outcome)
+                self._taken += 1
+                self._room.notify_all()
         return batch
 
     def use(self, times: StageTimes) -> EncodeUse:
@@ -148,21 +155,29 @@ class _Ahead:
 
     def _fill(self) -> None:
         most = self._options.ahead * self._options.batch_size
-        while self._source is not None and len(self._waiting) < most and self._held <= self._options.ahead_bytes:
+        while self._source is not None and len(self._waiting) < most:
             file = next(self._source, None)
             if self._on_file is not None:
                 self._on_file(file)
             if file is None:
                 self._source = None
             else:
-                self._waiting.append(self._pool.submit(self._decode, file))
+                self._waiting.append(self._pool.submit(self._decode, file, self._told))
+                self._told += 1
 
-    def _decode(self, file: PhotoFile) -> _Outcome:
+    def _decode(self, file: PhotoFile, number: int) -> _Outcome:
+        with self._room:
+            # The one that is taken next never waits, else what is decoded behind it might keep it waiting for ever.
+            self._room.wait_for(
+                lambda: self._closed or self._held <= self._options.ahead_bytes or number == self._taken
+            )
+            if self._closed:
+                return QuarantinedFile(file.uri, "was not read: the run was stopped")
         try:
             photo = self._decoders.decode(file)
         except ImageError as error:
             return QuarantinedFile(file.uri, error.problem)
-        with self._lock:
+        with self._room:
             self._held += _bytes_of(photo)
         return photo
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from PIL import Image
 
 from sbka_milvus.embeddings.shards import read_embeddings
-from sbka_milvus.images import find_photos, load_photo
+from sbka_milvus.images import PhotoFile, find_photos, load_photo
 from sbka_milvus.pipelines.embed import embed_photos
 from sbka_milvus.pipelines.encode_files import EmbedOptions, encode_files
 
@@ -75,18 +76,39 @@ def test_jpegs_get_the_vectors_that_they_would_get_without_processes(
     np.testing.assert_array_equal(found.vectors, expected)
 
 
-def test_pictures_of_absurd_proportions_wait_in_small_numbers(
-    make_encoder: Any, tmp_path: Path, count_alive: Any
-) -> None:
+ABSURD = EmbedOptions(batch_size=8, decode_processes=1, decode_size=32, ahead_bytes=8 * 2**20)
+
+
+@pytest.fixture
+def absurd(tmp_path: Path) -> list[PhotoFile]:
+    """Pictures of absurd proportions, of 3.2 million bytes each."""
     for number in range(24):
         Image.new("RGB", (20_000, 40), (number, 0, 0)).save(tmp_path / f"{number:02}.png", compress_level=1)
-    encoder = make_encoder()
-    options = EmbedOptions(batch_size=8, decode_processes=1, decode_size=32, ahead_bytes=8 * 2**20)
-    names, problems = run(list(find_photos([tmp_path])), encoder, options)
+    return list(find_photos([tmp_path]))
+
+
+def test_pictures_of_absurd_proportions_wait_in_small_numbers(
+    make_encoder: Any, absurd: list[PhotoFile], count_alive: Any
+) -> None:
+    # Slower than decoding: all that may wait decoded, does.
+    encoder = make_encoder(on_batch=lambda _: time.sleep(0.5))
+    names, problems = run(absurd, encoder, ABSURD)
     assert (len(names), problems) == (24, {})
-    # Each is of 3.2 million bytes: a batch ends with the third, and a few more wait.
+    # A batch ends with the third, two may wait, and two threads may be at one each.
     assert max(encoder.batches) == 3
-    assert encoder.most_alive <= 3 + 3 + 2
+    assert 3 < encoder.most_alive <= 3 + 2 + 2
+
+
+def test_a_stop_ends_also_those_that_wait_for_room(make_encoder: Any, absurd: list[PhotoFile]) -> None:
+    before = threading.active_count()
+
+    def stop(batch: int) -> None:
+        time.sleep(0.5)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(absurd, make_encoder(on_batch=stop), ABSURD)
+    assert threading.active_count() <= before
 
 
 def test_few_photos_need_few_processes(photos: Path, make_encoder: Any) -> None:
