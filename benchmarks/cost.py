@@ -54,15 +54,31 @@ def main() -> None:
         "command": "python benchmarks/cost.py " + " ".join(sys.argv[1:]),
         "data": {"pictures": "sketchy-mini", "note": NOTE},
         "machine": {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "torch": torch.__version__},
-        "kept": {row: spread([one["kept"][row] for one in pairs]) for row in pairs[0]["kept"]},
-        "encoding, student over teacher": {
-            str(batch): spread([one["encoding"][str(batch)]["ratio"] for one in pairs]) for batch in BATCHES
-        },
+        "kinds of pairs": {kind: summary(of_kind) for kind, of_kind in by_kind(pairs).items()},
         "pairs": pairs,
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
     show(report)
+
+
+def by_kind(pairs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Pairs that differ by their seeds alone, together."""
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for one in pairs:
+        kinds.setdefault(f"{one['teacher']['arm']}={one['student']['arm']}", []).append(one)
+    return kinds
+
+
+def summary(pairs: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is kept and what it takes, over the seeds."""
+    return {
+        "seeds": len(pairs),
+        "kept": {row: spread([one["kept"][row] for one in pairs]) for row in pairs[0]["kept"]},
+        "encoding, student over teacher": {
+            str(batch): spread([one["encoding"][str(batch)]["ratio"] for one in pairs]) for batch in BATCHES
+        },
+    }
 
 
 def pair(text: str) -> tuple[Path, Path]:
@@ -167,6 +183,11 @@ def spread(values: list[float]) -> dict[str, float]:
 
 def show(report: dict[str, Any]) -> None:
     """The table, as it stands in the documents."""
+    for kind, found in report["kinds of pairs"].items():
+        kept = "; ".join(
+            f"{row} {of['mean']:.3f} ({of['min']:.3f} to {of['max']:.3f})" for row, of in found["kept"].items()
+        )
+        print(f"{kind}, {found['seeds']} seeds: kept {kept}")
     for one in report["pairs"]:
         print(f"\nseed {one['seed']}: {one['student']['name']} beside {one['teacher']['name']}\n")
         print("| | teacher | student | student / teacher |\n|---|---|---|---|")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from safetensors.torch import load_file
 
 from sbka_milvus.encoders.backbones import BuildRequest, build_backbone
 from sbka_milvus.encoders.bundle import BundleNotes, save_bundle
@@ -155,23 +156,53 @@ def test_a_committee_ranks_by_the_mean_of_its_members(teacher: Path, committee: 
         )
 
 
-def test_a_member_learns_from_its_committee(data: Path, teacher: Path, committee: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def taught(data: Path, teacher: Path, committee: Path) -> Path:
+    """The teacher, which has learned from the committee it is a member of."""
     out = committee.with_name("sketchy_ext_25-taught-0")
     found = run(
         "student_train", data, "--teacher", committee, "--member", teacher, "--out", out, "--epochs", "1",
         "--frozen-stages", "0", "--sketches-per-batch", "4", "--photos-per-batch", "4",
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
-    told = json.loads((out / "run.json").read_text())
+    return out
+
+
+def test_a_member_learns_from_its_committee(data: Path, committee: Path, taught: Path, tmp_path: Path) -> None:
+    told = json.loads((taught / "run.json").read_text())
     assert (told["arm"], told["seed"], told["teacher"]) == ("taught", 0, committee.name)
-    training = json.loads((out / "model" / "manifest.json").read_text())["training"]
+    training = json.loads((taught / "model" / "manifest.json").read_text())["training"]
     assert training["teacher"].count("teacher ") == 2
     assert {"category", "relation", "alignment"} == set(training["history"]["epochs"][0]["losses"])
-    found = run("cost", data, "--pairs", f"{committee}={out}", "--rounds", "1", "--out", tmp_path / "cost.json")
+    found = run("cost", data, "--pairs", f"{committee}={taught}", "--rounds", "1", "--out", tmp_path / "cost.json")
     assert found.returncode == 0, found.stderr
-    (one,) = json.loads((tmp_path / "cost.json").read_text())["pairs"]
+    report = json.loads((tmp_path / "cost.json").read_text())
+    (one,) = report["pairs"]
+    assert report["kinds of pairs"]["committee=taught"]["kept"]["one-to-one"]["mean"] == one["kept"]["one-to-one"]
     assert (one["teacher"]["networks"], one["student"]["networks"]) == (2, 1)
     assert one["student over teacher"] == {"parameters": 0.5, "multiplications": 0.5, "bytes": 0.5}
+
+
+def test_what_it_was_and_what_it_became_are_averaged(data: Path, teacher: Path, taught: Path, student: Path) -> None:
+    out = taught.with_name("sketchy_ext_25-averaged-0")
+    found = run("student_average", data, "--student", taught, "--member", teacher, "--out", out)
+    assert found.returncode == 0, found.stderr
+    told = json.loads((out / "run.json").read_text())
+    assert (told["arm"], told["teacher"], told["seed"]) == ("averaged", "sketchy_ext_25-committee", 0)
+    assert told["share"] == told["shares"][int(np.argmax(told["validation_map"]))]
+    first, last, mean = (load_file(folder / "model" / "model.safetensors") for folder in (teacher, taught, out))
+    moved = [name for name in mean if mean[name].is_floating_point() and not torch.equal(first[name], last[name])]
+    assert moved
+    for name in moved:
+        torch.testing.assert_close(mean[name], torch.lerp(first[name], last[name], told["share"]))
+    with np.load(out / "vectors.npz") as kept:
+        assert set(kept["val_sc"]) == set(
+            json.loads((taught / "model" / "manifest.json").read_text())["training"]["validation_classes"]
+        )
+    found = run("student_average", data, "--student", student, "--member", taught, "--out", out.with_name("no"))
+    assert found.returncode == 1
+    assert "did not begin as" in found.stderr
+    assert not out.with_name("no").exists()
 
 
 def test_members_of_two_splits_are_refused(data: Path, teacher: Path, tmp_path: Path) -> None:
@@ -214,6 +245,7 @@ def test_pictures_that_are_not_there_are_named(teacher: Path, tmp_path: Path) ->
     for program, arguments in (
         ("drawing", ("--models", teacher)),
         ("student_train", ("--teacher", teacher, "--out", "x")),
+        ("student_average", ("--student", teacher, "--member", teacher, "--out", "x")),
     ):
         found = run(program, tmp_path / "nowhere", *arguments)
         assert found.returncode == 1
