@@ -100,14 +100,14 @@ class MemberCodes(Protocol):
         """By how much the cosine of a code may differ from the true one, of each cluster; shape (K,), float32."""
 
     def best(
-        self, query: FloatArray, clusters: IntArray, scores: FloatArray, depth: int
+        self, queries: FloatArray, clusters: IntArray, scores: FloatArray, depth: int
     ) -> tuple[FloatArray, IntArray]:
-        """The members of some clusters that are most like a query, as their codes have it.
+        """The members of some clusters that are most like a query each, as their codes have it.
 
         Args:
-            query: shape (D,), float32, of unit length.
-            clusters: shape (P,), int64.
-            scores: shape (P,), float32: cosine of the query and their centroids.
+            queries: shape (P, D), float32, unit rows.
+            clusters: shape (P,), int64: where to look for each.
+            scores: shape (P,), float32: cosine of each query and the cluster's centroid.
             depth: members of each, at least 1.
 
         Returns:

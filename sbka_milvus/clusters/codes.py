@@ -147,21 +147,21 @@ class ClusterCodes:
         return self._errors
 
     def best(
-        self, query: FloatArray, clusters: IntArray, scores: FloatArray, depth: int
+        self, queries: FloatArray, clusters: IntArray, scores: FloatArray, depth: int
     ) -> tuple[FloatArray, IntArray]:
-        """The members of some clusters that are most like a query, as their codes have it.
+        """The members of some clusters that are most like a query each, as their codes have it.
 
         Args:
-            query: shape (D,), float32, of unit length.
-            clusters: shape (P,), int64.
-            scores: shape (P,), float32: cosine of the query and their centroids.
+            queries: shape (P, D), float32, unit rows.
+            clusters: shape (P,), int64: where to look for each.
+            scores: shape (P,), float32: cosine of each query and the cluster's centroid.
             depth: members of each, at least 1.
 
         Returns:
             Their cosines, shape (P, depth), float32, best first, -inf where there are no more; and their ids,
             shape (P, depth), int64, -1 there.
         """
-        queries = np.ascontiguousarray(np.broadcast_to(query, (len(clusters), len(query))), dtype=np.float32)
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
         lists = np.ascontiguousarray(clusters, dtype=np.int64).reshape(-1, 1)
         nearness = np.ascontiguousarray(scores, dtype=np.float32).reshape(-1, 1)
         found, ids = self._index.search_preassigned(queries, depth, lists, nearness)

@@ -29,20 +29,40 @@ def result_of(
     reranker = options.chosen_reranker
     shown_scores = parts.scores if reranker is None else fused
     names = names_of(served.copies, probed.found, best, filtered=options.where is not None)
+    columns = zip(
+        shown_scores.tolist(),
+        names,
+        best.uris,
+        best.ids.tolist(),
+        best.cluster_ids.tolist(),
+        parts.cluster_scores.tolist(),
+        parts.member_scores.tolist(),
+        parts.levels.tolist(),
+        strict=True,
+    )
     hits = tuple(
         Hit(
-            rank=options.offset + row + 1,
-            score=float(shown_scores[row]),
+            rank=rank,
+            score=score,
             uri=uri,
-            photo_id=photo_id(uri),
-            cluster_id=int(best.cluster_ids[row]),
-            cluster_score=float(parts.cluster_scores[row]),
-            member_score=float(parts.member_scores[row]),
+            photo_id=own_id if uri == own_uri else photo_id(uri),
+            cluster_id=cluster_id,
+            cluster_score=cluster_score,
+            member_score=member_score,
             cluster_weight=parts.cluster_weight,
-            level=float(parts.levels[row]),
+            level=level,
             duplicates=duplicates,
         )
-        for row, (uri, duplicates) in enumerate(names)
+        for rank, (
+            score,
+            (uri, duplicates),
+            own_uri,
+            own_id,
+            cluster_id,
+            cluster_score,
+            member_score,
+            level,
+        ) in enumerate(columns, options.offset + 1)
     )
     info = served.info
     return SearchResult(

@@ -75,6 +75,7 @@ class Looks:
 
     Attributes:
         served: see above.
+        query: see above.
         scores: see above.
         weight: see above.
         sizes: shape (K,), int64.
@@ -93,7 +94,7 @@ class Looks:
         self.seen = _NOTHING
         self.weight = weight
         self.served = served
-        self._query = query
+        self.query = query
         self._excess = -np.inf
 
     @property
@@ -111,20 +112,27 @@ class Looks:
         """Photos of which the codes were compared."""
         return int(self.sizes[self.looked].sum())
 
-    def look(self, clusters: IntArray, depth: int) -> None:
-        """Sees the best ``depth`` members of some clusters by their codes."""
+    def see(self, clusters: IntArray, depth: int, members: FloatArray, ids: IntArray) -> None:
+        """Takes what the codes of some clusters say.
+
+        Args:
+            clusters: shape (P,), int64.
+            depth: members of each that were asked for.
+            members: shape (P, depth), float32: their cosines, best first, -inf where there are no more.
+            ids: shape (P, depth), int64, -1 where there are no more.
+        """
         codes = self.served.codes
-        if codes is None or len(clusters) == 0:
-            return
+        assert codes is not None
         scores = self.scores[clusters]
-        members, ids = codes.best(self._query, clusters, scores, depth)
         errors = codes.errors[clusters]
         self.note(members[:, 0] - scores)
         best = self.weight * scores + (1.0 - self.weight) * (members[:, 0] + errors)
         self.bounds[clusters] = np.minimum(self.bounds[clusters], best)
-        before = (
-            self.seen if not self.looked[clusters].any() else self.seen.only(~np.isin(self.seen.clusters, clusters))
-        )
+        before = self.seen
+        if self.looked[clusters].any():
+            again = np.zeros(len(self.looked), dtype=np.bool_)
+            again[clusters] = True
+            before = before.only(~again[before.clusters])
         self.looked[clusters] = True
         self.depths[clusters] = depth
         there = ids >= 0

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Generator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sbka_milvus.search.bounds import SLACK
 from sbka_milvus.search.looks import Looks, Seen
 from sbka_milvus.search.one_query import OneQuery
 from sbka_milvus.search.options import SearchOptions
-from sbka_milvus.search.requests import Probed, These
+from sbka_milvus.search.requests import Probed, See, These
 from sbka_milvus.search.scores import select_probes
 from sbka_milvus.types import Candidates, IntArray
 
@@ -38,20 +39,24 @@ class Pointing(OneQuery):
         super().__init__(looks, k, options, deadline=deadline)
         self._asked: IntArray = np.empty(0, dtype=np.int64)
 
-    def run(self) -> Generator[These, Candidates, Probed]:
+    def run(self) -> Generator[These | See, Candidates, Probed]:
         """Asks for what is needed, and says what came of it."""
         looks, certain = self._looks, self._options.certain
-        looks.look(select_probes(looks.scores, _FIRST_LOOK, looks.sizes), self._k + _SPARE)
+        first = select_probes(looks.scores, _FIRST_LOOK, looks.sizes)
+        if len(first):
+            yield See(looks, first, self._k + _SPARE)
         while len(left := looks.worth_looking(looks.least(self._k), certain=certain, most=_LOOK)):
-            looks.look(left, self._k + _SPARE)
+            yield See(looks, left, self._k + _SPARE)
         while True:
             wanted = self._wanted()
             if len(wanted):
                 self._parts.append((yield These(wanted.ids, wanted.clusters)))
-                self._asked = np.concatenate([self._asked, wanted.ids])
+                self._asked = np.sort(np.concatenate([self._asked, wanted.ids]))
                 self._probed[wanted.clusters] = True
                 self._rank()
-            elif not self._look_further():
+            elif (further := self._further()) is not None:
+                yield further
+            else:
                 break
             if self._is_late:
                 break
@@ -60,7 +65,7 @@ class Pointing(OneQuery):
     def _seen(self, certain: bool) -> Seen:
         """Members that were seen by their codes and not asked for yet."""
         seen = self._looks.seen
-        left = seen.only(~np.isin(seen.ids, self._asked)) if len(self._asked) else seen
+        left = seen.only(~contained(seen.ids, self._asked)) if len(self._asked) else seen
         return left if certain else left.with_errors_of(self._looks.usual_error)
 
     def _wanted(self) -> Seen:
@@ -76,25 +81,23 @@ class Pointing(OneQuery):
         _, first, which = np.unique(seen.clusters, return_index=True, return_inverse=True)
         known = self._probed[seen.clusters]
         fresh = np.sort(first[~known[first]])[: self._room]
-        return seen.only(known | np.isin(first[which], fresh))
+        return seen.only(known | contained(first[which], fresh))
 
-    def _look_further(self) -> bool:
-        """Looks at what may hold one of the hits; false where nothing does, or no more is allowed."""
+    def _further(self) -> See | None:
+        """What to look at that may hold one of the hits; none where nothing does, or no more is allowed."""
         looks = self._looks
         if self._room == 0:
-            return False
+            return None
         left = looks.worth_looking(self._least - SLACK, certain=self._options.certain, most=_LOOK)
         if len(left):
-            looks.look(left, self._k + _SPARE)
-            return True
+            return See(looks, left, self._k + _SPARE)
         deeper = np.flatnonzero(self._open(certain=self._options.certain))
         deeper = deeper[looks.depths[deeper] < looks.sizes[deeper]]
         if len(deeper) == 0:
-            return False
-        looks.look(deeper, int(min(looks.depths[deeper].max() * _DEEPER, looks.sizes[deeper].max())))
-        return True
+            return None
+        return See(looks, deeper, int(min(looks.depths[deeper].max() * _DEEPER, looks.sizes[deeper].max())))
 
-    def _open(self, *, certain: bool) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def _open(self, *, certain: bool) -> NDArray[np.bool_]:
         """Clusters that may hold one of the hits that was not asked for."""
         looks = self._looks
         rest = np.where(looks.looked, -np.inf, looks.bounds if certain else looks.estimates())
@@ -107,3 +110,17 @@ class Pointing(OneQuery):
         cut = looks.looked & (looks.depths < looks.sizes)
         rest[cut] = np.maximum(rest[cut], last[cut])
         return (looks.sizes > 0) & np.isfinite(rest) & (rest >= self._least - SLACK)
+
+
+def contained(values: IntArray, among: IntArray) -> NDArray[np.bool_]:
+    """Which values are among others, which are in order: for few of both, where numpy's ``isin`` takes 0.1 ms.
+
+    >>> contained(np.array([3, 9, 1]), np.array([1, 2, 3])).tolist()
+    [True, False, True]
+    >>> contained(np.array([3]), np.array([], dtype=np.int64)).tolist()
+    [False]
+    """
+    if len(among) == 0:
+        return np.zeros(len(values), dtype=np.bool_)
+    at = np.minimum(np.searchsorted(among, values), len(among) - 1)
+    return np.asarray(among[at] == values)

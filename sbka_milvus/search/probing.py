@@ -17,7 +17,7 @@ from sbka_milvus.search.bounds import SLACK
 from sbka_milvus.search.looks import Looks
 from sbka_milvus.search.one_query import OneQuery
 from sbka_milvus.search.options import SearchOptions
-from sbka_milvus.search.requests import BestOf, Probed
+from sbka_milvus.search.requests import BestOf, Probed, See
 from sbka_milvus.search.scores import select_probes
 from sbka_milvus.search.served import merged
 from sbka_milvus.types import Candidates, FloatArray, IntArray
@@ -45,7 +45,7 @@ class Probing(OneQuery):
         super().__init__(looks, k, options, deadline=deadline)
         self._max_limit = max_limit
 
-    def run(self) -> Generator[BestOf, Candidates, Probed]:
+    def run(self) -> Generator[BestOf | See, Candidates, Probed]:
         """Asks for what is needed, and says what came of it.
 
         Raises:
@@ -58,7 +58,7 @@ class Probing(OneQuery):
             self._probed[wave] = True
             if self._options.n_probe is not None or self._is_late:
                 break
-            wave = self._next()
+            wave = yield from self._next()
         # Where an index may miss photos, so may every answer.
         exact = looks.served.info.is_exact and not len(self._open(looks.bounds))
         return self._outcome(exact=exact, rows=int(looks.sizes[self._probed].sum()))
@@ -74,12 +74,12 @@ class Probing(OneQuery):
         enough = int(np.searchsorted(np.cumsum(looks.sizes[nearest]), self._k)) + 1
         return self._capped(nearest[: max(_FIRST_WAVE, enough)])
 
-    def _next(self) -> IntArray:
+    def _next(self) -> Generator[See, Candidates, IntArray]:
         """The clusters of the next wave: of those that may hold a better photo, the most promising."""
         looks, certain = self._looks, self._options.certain
         if looks.has_codes and np.isfinite(self._least):
             while len(left := looks.worth_looking(self._least - SLACK, certain=certain, most=_LOOK)):
-                looks.look(left, 1)
+                yield See(looks, left, 1)
         estimates = looks.estimates()
         wanted = self._open(looks.bounds if certain else estimates)
         most = _FIRST_WAVE << len(self._parts)

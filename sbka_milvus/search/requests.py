@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from sbka_milvus.search.looks import Looks
 from sbka_milvus.types import Candidates, FloatArray, IntArray, StoredRows
 
 
@@ -26,7 +27,16 @@ class These:
     clusters: IntArray
 
 
-Request = BestOf | These
+@dataclass(frozen=True, slots=True)
+class See:
+    """The best ``depth`` members of some clusters by their codes: nothing comes back, the ``looks`` know them then."""
+
+    looks: Looks
+    clusters: IntArray
+    depth: int
+
+
+Request = BestOf | These | See
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,27 @@ class Probed:
     exact: bool
     rows: int
     codes: int
+
+
+def see(requests: Sequence[See]) -> None:
+    """Compares the codes that some queries of one version ask for; those of one depth together."""
+    by_depth: dict[int, list[See]] = {}
+    for request in requests:
+        by_depth.setdefault(request.depth, []).append(request)
+    for depth, alike in by_depth.items():
+        codes = alike[0].looks.served.codes
+        assert codes is not None
+        queries = np.concatenate(
+            [np.broadcast_to(one.looks.query, (len(one.clusters), len(one.looks.query))) for one in alike]
+        )
+        clusters = np.concatenate([one.clusters for one in alike])
+        scores = np.concatenate([one.looks.scores[one.clusters] for one in alike])
+        members, ids = codes.best(queries, clusters, scores, depth)
+        start = 0
+        for one in alike:
+            rows = slice(start, start + len(one.clusters))
+            one.looks.see(one.clusters, depth, members[rows], ids[rows])
+            start = rows.stop
 
 
 def searches(asked: Mapping[int, Request]) -> Iterator[tuple[list[int], BestOf]]:

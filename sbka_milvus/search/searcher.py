@@ -13,10 +13,10 @@ from sbka_milvus.search.looks import Looks
 from sbka_milvus.search.options import SearchOptions
 from sbka_milvus.search.pointing import MOST, Pointing
 from sbka_milvus.search.probing import Probing
-from sbka_milvus.search.requests import Probed, Request, candidates_of, fetches, searches
+from sbka_milvus.search.requests import Probed, Request, See, candidates_of, fetches, searches, see
 from sbka_milvus.search.reranking import Reranking, require_depth
 from sbka_milvus.search.scores import score_clusters
-from sbka_milvus.search.served import Served, find_matching, require_model
+from sbka_milvus.search.served import Served, find_matching, merged, require_model
 from sbka_milvus.types import Candidates, FloatArray, SearchResult, StoredRows, VersionInfo, require_unit_rows
 
 DEFAULT_MAX_LIMIT = 16_384
@@ -258,12 +258,18 @@ class GallerySearcher:
         asked: dict[int, Request] = {}
         answers: dict[int, Candidates | None] = dict.fromkeys(range(len(runs)))
         while answers:
-            for row, answer in answers.items():
-                try:
-                    asked[row] = next(runs[row]) if answer is None else runs[row].send(answer)
-                except StopIteration as done:
-                    results[row] = done.value
-            answers = {}
+            while answers:
+                for row, answer in answers.items():
+                    try:
+                        asked[row] = next(runs[row]) if answer is None else runs[row].send(answer)
+                    except StopIteration as done:
+                        results[row] = done.value
+                # Before anything is asked of the store, so that all queries ask it together.
+                looking = {row: one for row, one in asked.items() if isinstance(one, See)}
+                see(list(looking.values()))
+                answers = dict.fromkeys(looking, merged([]))
+                for row in looking:
+                    del asked[row]
             for rows, request in searches(asked):
                 found = self._store.search(
                     served.info, queries[rows], request.clusters, request.limit, options.where, unchecked=True

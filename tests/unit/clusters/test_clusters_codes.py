@@ -46,7 +46,7 @@ def test_the_best_code_and_its_error_bound_every_member(n, k, dim, spread, seed)
     every = np.arange(k)
     scores = (centroids @ query).astype(np.float32)
 
-    cosines, found = codes.best(query, every, scores, n)
+    cosines, found = codes.best(np.tile(query, (k, 1)), every, scores, n)
 
     for cluster in every:
         members = np.flatnonzero(assignments == cluster)
@@ -74,9 +74,12 @@ def test_what_was_written_is_read_again(tmp_path):
     ids, vectors, assignments, centroids = gallery(400, 9, 16, 5)
     codes = ClusterCodes.fit(ids, vectors, assignments, centroids)
     again = ClusterCodes.open(written(codes, tmp_path / "codes"))
-    query, clusters = vectors[7], np.array([8, 0, 3])
-    scores = centroids[clusters] @ query
-    for one, other in zip(codes.best(query, clusters, scores, 5), again.best(query, clusters, scores, 5), strict=True):
+    clusters = np.array([8, 0, 3])
+    queries = vectors[:3]
+    scores = np.einsum("pd,pd->p", centroids[clusters], queries)
+    for one, other in zip(
+        codes.best(queries, clusters, scores, 5), again.best(queries, clusters, scores, 5), strict=True
+    ):
         np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(codes.errors, again.errors)
     assert again.shape == (9, 16)
@@ -85,7 +88,7 @@ def test_what_was_written_is_read_again(tmp_path):
 def test_fewer_members_are_asked_for_than_there_are():
     ids, vectors, assignments, centroids = gallery(200, 2, 8, 1)
     codes = ClusterCodes.fit(ids, vectors, assignments, centroids)
-    cosines, found = codes.best(vectors[0], np.array([1]), centroids[1:] @ vectors[0], 3)
+    cosines, found = codes.best(vectors[:1], np.array([1]), centroids[1:] @ vectors[0], 3)
     assert cosines.shape == found.shape == (1, 3)
     members = np.flatnonzero(assignments == 1)
     best = members[np.argsort(-(vectors[members] @ vectors[0]))][:10]
