@@ -7,6 +7,7 @@ asked for too. What was never asked for is bounded by its code's error or its cl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 
 import numpy as np
@@ -23,7 +24,11 @@ from sbka_milvus.types import Candidates, IntArray
 MOST = 1000
 """Hits up to which photos are asked for by their ids: more are quicker had by their clusters."""
 
-_FIRST_LOOK = 16
+_FIRST_LOOK = 25
+"""Clusters that are looked at first, by the share that a photo's own score has, and at least :data:`_LEAST_LOOK`.
+
+The less clusters tell of their members, the more of them tell how far the best may exceed them."""
+_LEAST_LOOK = 4
 _LOOK = 128
 """Clusters whose codes are compared together."""
 _SPARE = 4
@@ -42,7 +47,8 @@ class Pointing(OneQuery):
     def run(self) -> Generator[These | See, Candidates, Probed]:
         """Asks for what is needed, and says what came of it."""
         looks, certain = self._looks, self._options.certain
-        first = select_probes(looks.scores, _FIRST_LOOK, looks.sizes)
+        n_first = max(_LEAST_LOOK, math.ceil(_FIRST_LOOK * (1.0 - looks.weight) - 1e-9))
+        first = select_probes(looks.scores, n_first, looks.sizes)
         if len(first):
             yield See(looks, first, self._k + _SPARE)
         while len(left := looks.worth_looking(looks.least(self._k), certain=certain, most=_LOOK)):
