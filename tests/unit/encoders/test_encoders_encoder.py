@@ -171,7 +171,8 @@ def test_the_precision_is_measured_once_enough_pictures_came(
     by_hand: ByHand, pictures: Pictures, tmp_path: Path
 ) -> None:
     backbone = by_hand()
-    encoder = BundleEncoder(served(backbone, tmp_path), device="cpu", batch_size=MEASURE_FROM // 2)
+    # So few that they are not cut in one way after the other.
+    encoder = BundleEncoder(served(backbone, tmp_path), device="cpu", batch_size=8)
     called = watch(backbone)
     few = encoder.encode_photos(pictures(3))
     assert called == [False]
@@ -179,8 +180,17 @@ def test_the_precision_is_measured_once_enough_pictures_came(
     assert True in called, "formats were tried"
     tried = len(called)
     encoder.encode_photos(pictures(MEASURE_FROM))
-    assert len(called) == tried + 2, "and are not tried again"
+    assert len(called) == tried + MEASURE_FROM // 8, "and are not tried again"
     assert (few * many[:3]).sum(axis=1).min() > MIN_COSINE
+
+
+def test_batches_cut_in_pieces_have_the_same_vectors(by_hand: ByHand, pictures: Pictures, tmp_path: Path) -> None:
+    encoder = BundleEncoder(served(by_hand(), tmp_path), device="cpu", precision=FP32, batch_size=32)
+    first = encoder.encode_photos(pictures(32))
+    assert encoder._pieces is not None
+    while encoder._pieces.size is None:
+        np.testing.assert_allclose(encoder.encode_photos(pictures(32)), first, atol=1e-6)
+    np.testing.assert_allclose(encoder.encode_photos(pictures(32)), first, atol=1e-6)
 
 
 def test_small_batches_count_together(by_hand: ByHand, pictures: Pictures, tmp_path: Path) -> None:
