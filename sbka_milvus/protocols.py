@@ -115,6 +115,18 @@ class MemberCodes(Protocol):
             shape (P, depth), int64, -1 there.
         """
 
+    def finer(self, query: FloatArray, ids: IntArray, cosines: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Cosines of a few members that :meth:`best` has found, more exactly.
+
+        Args:
+            query: shape (D,), float32, of unit length.
+            ids: shape (n,), int64.
+            cosines: shape (n,), float32: as :meth:`best` gave them.
+
+        Returns:
+            Cosines, shape (n,), float32; and by how much each may differ from the true one, likewise.
+        """
+
 
 CodesOf = Callable[[VersionInfo], MemberCodes | None]
 """Finds the codes of a version's photos; none where there are none: searches are then slower and not worse."""

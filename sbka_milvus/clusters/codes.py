@@ -1,13 +1,16 @@
-"""Member codes: the photos of each cluster in a byte a dimension, to see which clusters a search must look into.
+"""Member codes: the photos of each cluster in a byte a dimension, to see which of them a search must ask for.
 
 A code is the photo's vector less its cluster's centroid, scalar-quantised by faiss (``QT_8bit``, Jégou et al. 2011,
 "Searching in One Billion Vectors: Re-rank with Source Coding", and faiss's own documentation). The cosine that a code
 gives differs from the true one by at most the length of what quantising lost, by Cauchy and Schwarz; the greatest of
-those lengths in a cluster is kept as its *error*: the best code of a cluster plus its error bounds every member.
+those lengths in a cluster is kept as its *error*: the best code of a cluster plus its error bounds every member. What
+was lost is kept in a byte a dimension more, the *fine code*, which is read of a few members alone: with it, photos that
+cannot be told apart by their codes are told apart before the store is asked for them.
 
-The file is a faiss index of inverted lists, one a cluster, which is mapped into memory; behind it the errors, a digest
-of all that, and a closing mark. It is read once when it is opened, for the digest: with a changed byte a search could
-call a result exact that is not, or fail in the middle.
+The file is a faiss index of inverted lists, one a cluster, which is mapped into memory; behind it the fine codes,
+likewise, in the order of the photos' ids, then the ids and errors, a digest of all that, and a closing mark. It is read
+once when it is opened, for the digest: with a changed byte a search could call a result exact that is not, or fail in
+the middle.
 """
 
 from __future__ import annotations
@@ -19,23 +22,27 @@ from typing import IO, Any
 
 import numpy as np
 
+from sbka_milvus.clusters.fine_codes import ROUNDING, FineCodes
 from sbka_milvus.errors import InvalidValue
 from sbka_milvus.types import FloatArray, IntArray
 
-_MARK = b"SBKACOD1"
+_MARK = b"SBKACOD2"
 _DIGEST = 16
+_COUNTS = 16
+"""Bytes that tell how many clusters and photos there are."""
+_PHOTO = 12
+"""Bytes of a photo's id and error."""
 _BLOCK = 16_384
 _TRAINING_ROWS = 65_536
-ROUNDING = 2e-6
-"""What float32 sums of a few thousand products may be wrong by, at lengths of 1."""
 
 
 class ClusterCodes:
     """A :class:`~sbka_milvus.protocols.MemberCodes`; made by :meth:`fit` or :meth:`open`. Threads may share it."""
 
-    def __init__(self, index: Any, errors: FloatArray) -> None:
+    def __init__(self, index: Any, errors: FloatArray, fine: FineCodes) -> None:
         self._index = index
         self._errors = errors
+        self._fine = fine
 
     @classmethod
     def fit(
@@ -67,6 +74,7 @@ class ClusterCodes:
         index.sq.train(np.ascontiguousarray(sample, dtype=np.float32))
         index.is_trained = True
         errors = np.zeros(n_clusters, dtype=np.float32)
+        fine = FineCodes.empty(ids, _steps(index))
         for start in range(0, len(vectors), _BLOCK):
             part = np.ascontiguousarray(vectors[start : start + _BLOCK], dtype=np.float32)
             lists = np.ascontiguousarray(assignments[start : start + _BLOCK], dtype=np.int64)
@@ -74,8 +82,9 @@ class ClusterCodes:
             rest = part - centroids[lists]
             lost = rest - index.sq.decode(index.sq.compute_codes(rest))
             np.maximum.at(errors, lists, np.sqrt(np.einsum("nd,nd->n", lost, lost)))
+            fine.put(names, lost)
             index.add_core(len(part), faiss.swig_ptr(part), faiss.swig_ptr(names), faiss.swig_ptr(lists))
-        return cls(index, errors + np.float32(ROUNDING))
+        return cls(index, errors + np.float32(ROUNDING), fine)
 
     @classmethod
     def open(cls, path: Path) -> ClusterCodes:
@@ -91,11 +100,13 @@ class ClusterCodes:
         if not cls.is_whole(path):
             raise InvalidValue("It is not what was written.")
         with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            tail = len(_MARK) + _DIGEST + 8
-            file.seek(size - tail)
-            n_clusters = int.from_bytes(file.read(8), "little")
-            file.seek(size - tail - 4 * n_clusters)
+            end = file.seek(0, os.SEEK_END) - len(_MARK) - _DIGEST - _COUNTS
+            file.seek(end)
+            n_clusters, n_photos = (int.from_bytes(file.read(8), "little") for _ in range(2))
+            end -= 4 * n_clusters + _PHOTO * n_photos
+            file.seek(end)
+            ids = np.frombuffer(file.read(8 * n_photos), dtype="<i8")
+            fine_errors = np.frombuffer(file.read(4 * n_photos), dtype="<f4")
             errors = np.frombuffer(file.read(4 * n_clusters), dtype="<f4")
         try:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
@@ -103,7 +114,9 @@ class ClusterCodes:
             raise InvalidValue("faiss cannot read it.") from error
         if not isinstance(index, faiss.IndexIVFScalarQuantizer) or index.nlist != n_clusters:
             raise InvalidValue("It holds something else.")
-        return cls(index, errors)
+        shape = (n_photos, int(index.d))
+        rows = np.memmap(path, dtype=np.uint8, mode="r", offset=end - shape[0] * shape[1], shape=shape)
+        return cls(index, errors, FineCodes(ids, rows, fine_errors, _steps(index)))
 
     def write(self, file: IO[bytes]) -> None:
         """Writes what :meth:`open` reads."""
@@ -118,7 +131,13 @@ class ClusterCodes:
             return file.write(content)
 
         faiss.write_index(self._index, writer(put))
-        put(self._errors.astype("<f4").tobytes() + len(self._errors).to_bytes(8, "little"))
+        fine = self._fine
+        for start in range(0, len(fine.rows), _BLOCK):
+            put(fine.rows[start : start + _BLOCK].tobytes())
+        put(fine.ids.astype("<i8").tobytes())
+        put(fine.errors.astype("<f4").tobytes())
+        put(self._errors.astype("<f4").tobytes())
+        put(b"".join(count.to_bytes(8, "little") for count in (len(self._errors), len(fine.ids))))
         file.write(digest.digest() + _MARK)
 
     @staticmethod
@@ -166,3 +185,24 @@ class ClusterCodes:
         nearness = np.ascontiguousarray(scores, dtype=np.float32).reshape(-1, 1)
         found, ids = self._index.search_preassigned(queries, depth, lists, nearness)
         return np.where(ids < 0, np.float32(-np.inf), found), ids
+
+    def finer(self, query: FloatArray, ids: IntArray, cosines: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Cosines by the fine codes, of members that :meth:`best` has found.
+
+        Args:
+            query: shape (D,), float32, of unit length.
+            ids: shape (n,), int64: of members.
+            cosines: shape (n,), float32: theirs, as their codes have it.
+
+        Returns:
+            Cosines, shape (n,), float32; and by how much each may differ from the true one, likewise.
+        """
+        return self._fine.finer(query, ids, cosines)
+
+
+def _steps(index: Any) -> FloatArray:
+    """How far two neighbouring codes lie apart in each dimension; shape (D,), float32."""
+    import faiss
+
+    trained = faiss.vector_to_array(index.sq.trained)
+    return np.asarray(trained[int(index.d) :] / 255, dtype=np.float32)

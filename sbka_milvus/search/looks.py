@@ -10,12 +10,12 @@ which are the nearest ones.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sbka_milvus.search.bounds import member_bounds
+from sbka_milvus.search.bounds import SLACK, member_bounds
 from sbka_milvus.search.served import Served
 from sbka_milvus.types import FloatArray, IntArray
 
@@ -34,6 +34,7 @@ class Seen:
         members: shape (n,), float32: their cosines, as their codes have it.
         fused: shape (n,), float32: their fused scores, likewise.
         errors: shape (n,), float32: by how much the fused scores may be off.
+        fine: shape (n,), bool: whether they come from fine codes.
     """
 
     clusters: IntArray
@@ -41,18 +42,31 @@ class Seen:
     members: FloatArray
     fused: FloatArray
     errors: FloatArray
+    fine: _BOOL
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def only(self, rows: IntArray | _BOOL) -> Seen:
         """Some of them."""
-        return Seen(self.clusters[rows], self.ids[rows], self.members[rows], self.fused[rows], self.errors[rows])
+        return Seen(
+            self.clusters[rows],
+            self.ids[rows],
+            self.members[rows],
+            self.fused[rows],
+            self.errors[rows],
+            self.fine[rows],
+        )
 
     def with_errors_of(self, most: float) -> Seen:
         """The same, with errors that are no greater."""
         errors = np.minimum(self.errors, np.float32(most))
-        return Seen(self.clusters, self.ids, self.members, self.fused, errors)
+        return replace(self, errors=errors)
+
+    @property
+    def at_least(self) -> Seen:
+        """The same, with scores that are no higher than the true ones."""
+        return replace(self, fused=self.fused - self.errors)
 
 
 _NOTHING = Seen(
@@ -61,6 +75,7 @@ _NOTHING = Seen(
     np.empty(0, np.float32),
     np.empty(0, np.float32),
     np.empty(0, np.float32),
+    np.empty(0, np.bool_),
 )
 
 
@@ -146,7 +161,26 @@ class Looks:
             np.concatenate([before.members, members[there]]),
             np.concatenate([before.fused, fused[there].astype(np.float32)]),
             np.concatenate([before.errors, off[there].astype(np.float32)]),
+            np.concatenate([before.fine, np.zeros(np.count_nonzero(there), dtype=np.bool_)]),
         )
+
+    def refine(self, k: int) -> None:
+        """Sees those members by their fine codes that may be among the k best of all that were seen."""
+        codes, seen = self.served.codes, self.seen
+        least = self.least(k, seen.at_least)
+        rows = np.flatnonzero(~seen.fine & (seen.fused + seen.errors >= least - SLACK))
+        if codes is None or len(rows) == 0:
+            return
+        members, errors = codes.finer(self.query, seen.ids[rows], seen.members[rows])
+        seen = replace(
+            seen, members=seen.members.copy(), fused=seen.fused.copy(), errors=seen.errors.copy(), fine=seen.fine.copy()
+        )
+        own = np.float32(1.0 - self.weight)
+        seen.members[rows] = members
+        seen.fused[rows] = self.weight * self.scores[seen.clusters[rows]] + own * members
+        seen.errors[rows] = own * errors
+        seen.fine[rows] = True
+        self.seen = seen
 
     def note(self, excess: FloatArray) -> None:
         """Takes note of by how much members exceed their centroids' scores."""

@@ -54,6 +54,7 @@ class Pointing(OneQuery):
         while len(left := looks.worth_looking(looks.least(self._k), certain=certain, most=_LOOK)):
             yield See(looks, left, self._k + _SPARE)
         while True:
+            looks.refine(self._k)
             wanted = self._wanted()
             if len(wanted):
                 self._parts.append((yield These(wanted.ids, wanted.clusters)))
@@ -79,7 +80,7 @@ class Pointing(OneQuery):
         seen, least = self._seen(self._options.certain), self._least
         if not np.isfinite(least):
             # Fewer than k were found: as many again. Codes may have the k-th best of them too high.
-            least = self._looks.least(self._k, seen) - self._looks.usual_error
+            least = self._looks.least(self._k, seen.at_least)
         seen = seen.only(seen.fused + seen.errors >= least - SLACK)
         seen = seen.only(np.lexsort((seen.ids, -seen.fused))[:_FETCH])
         if self._options.max_probe is None or len(seen) == 0:

@@ -57,6 +57,9 @@ def test_the_best_code_and_its_error_bound_every_member(n, k, dim, spread, seed)
         of_id = dict(zip(ids[members].tolist(), true[members].tolist(), strict=True))
         for one, cosine in zip(found[cluster][there].tolist(), cosines[cluster][there].tolist(), strict=True):
             assert abs(cosine - of_id[one]) <= codes.errors[cluster]
+        finer, off = codes.finer(query, found[cluster][there], cosines[cluster][there])
+        for one, cosine, error in zip(found[cluster][there].tolist(), finer.tolist(), off.tolist(), strict=True):
+            assert abs(cosine - of_id[one]) <= error <= codes.errors[cluster] + 1e-5
         if len(members):
             assert true[members].max() <= cosines[cluster][0] + codes.errors[cluster]
 
@@ -67,7 +70,19 @@ def test_codes_are_a_byte_a_dimension_and_close(tmp_path):
     assert codes.shape == (12, 64)
     assert codes.errors.max() < 0.02
     size = written(codes, tmp_path / "codes").stat().st_size
-    assert 5000 * 64 < size < 5000 * (64 + 8) + 20_000  # and the ids
+    assert 5000 * 2 * 64 < size < 5000 * (2 * 64 + 8 + 12) + 20_000  # and the ids, and the fine codes' errors
+
+
+def test_fine_codes_are_a_hundred_times_as_close(tmp_path):
+    ids, vectors, assignments, centroids = gallery(5000, 12, 64, 3)
+    codes = ClusterCodes.open(written(ClusterCodes.fit(ids, vectors, assignments, centroids), tmp_path / "codes"))
+    query, clusters = vectors[0], np.arange(12)
+    cosines, found = codes.best(np.tile(query, (12, 1)), clusters, centroids @ query, 50)
+    of_id = dict(zip(ids.tolist(), (vectors.astype(np.float64) @ query).tolist(), strict=True))
+    true = np.array([of_id[one] for one in found.ravel().tolist()])
+    finer, errors = codes.finer(query, found.ravel(), cosines.ravel())
+    assert np.abs(finer - true).max() <= errors.max() < codes.errors.max() / 100
+    assert np.abs(finer - true).mean() < np.abs(cosines.ravel() - true).mean() / 100
 
 
 def test_what_was_written_is_read_again(tmp_path):
@@ -82,6 +97,10 @@ def test_what_was_written_is_read_again(tmp_path):
     ):
         np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(codes.errors, again.errors)
+    for one, other in zip(
+        codes.finer(queries[0], ids[:7], np.zeros(7)), again.finer(queries[0], ids[:7], np.zeros(7)), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
     assert again.shape == (9, 16)
 
 
@@ -110,7 +129,7 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path, cut):
         ClusterCodes.open(path)
 
 
-@pytest.mark.parametrize("at", [0, 100, -30, -10])
+@pytest.mark.parametrize("at", [0, 100, -5000, -30, -10])
 def test_a_changed_byte_shows_in_the_digest(tmp_path, at):
     codes = ClusterCodes.fit(*gallery(300, 5, 16, 2))
     path = written(codes, tmp_path / "codes")
