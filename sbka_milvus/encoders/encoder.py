@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from threading import Lock
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ PREPARE_FROM = 16
 """Calls with a few sketches from which preparing for more of them pays for itself."""
 FEW = 8
 """Sketches of one call that are encoded one after the other, where that was prepared."""
+
+
+_Batch = TypeVar("_Batch", torch.Tensor, Sequence[Image.Image])
 
 
 class BundleEncoder:
@@ -123,16 +126,20 @@ class BundleEncoder:
 
     def encode_pixels(self, pixels: torch.Tensor) -> FloatArray:
         """shape (N, dim), float32, unit rows, for pixels of shape (N, 3, S, S), uint8."""
-        precision = self._precision_for(len(pixels))
+        return self._encode_batches(pixels, lambda piece: piece)
+
+    def _encode_batches(self, pictures: _Batch, pixels_of: Callable[[_Batch], torch.Tensor]) -> FloatArray:
+        precision = self._precision_for(len(pictures))
+
+        def features(some: _Batch) -> torch.Tensor:
+            scaled = self._backbone.preprocessing.scale(pixels_of(some).to(self.device))
+            return precision.run(self._backbone, scaled)
+
         parts = []
         with torch.inference_mode():
-            for start in range(0, len(pixels), self.batch_size):
-                batch = pixels[start : start + self.batch_size].to(self.device)
-                scaled = self._backbone.preprocessing.scale(batch)
-                if self._pieces is None:
-                    found = precision.run(self._backbone, scaled)
-                else:
-                    found = self._pieces.run(partial(precision.run, self._backbone), scaled)
+            for start in range(0, len(pictures), self.batch_size):
+                batch = pictures[start : start + self.batch_size]
+                found = features(batch) if self._pieces is None else self._pieces.run(features, batch)
                 parts.append(found.cpu().numpy())
         if not parts:
             return np.empty((0, self.dim), dtype=np.float32)
@@ -144,9 +151,11 @@ class BundleEncoder:
             return normalise(torch.cat([way.run(one[None]) for one in scaled]).numpy())
 
     def _encode(self, images: Sequence[Image.Image], *, few: bool = False) -> FloatArray:
-        pixels, way = self._backbone.preprocessing.stack(images), self._single
+        stack, way = self._backbone.preprocessing.stack, self._single
         try:
-            return self._encode_few(way, pixels) if few and way and len(pixels) else self.encode_pixels(pixels)
+            if few and way and len(images):
+                return self._encode_few(way, stack(images))
+            return self._encode_batches(images, stack)
         except InvalidValue as error:
             raise InvalidValue(
                 f"The model {self.bundle.manifest.name} gave vectors without direction.", "Train or import it again."

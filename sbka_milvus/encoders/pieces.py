@@ -9,25 +9,27 @@ batches are cut in one way after the other, and the fastest one stays.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Lock
+from typing import TypeVar
 
 import torch
+from PIL import Image
 
 WHOLE = 0
 SIZES = (WHOLE, 4, 8)
 """Pictures of a piece; the ways that are tried, in turns."""
-TRIES = 3
+TRIES = 2
 """Batches that each way is judged by, the fastest of them."""
 LEAST = 16
 """Batches of fewer pictures tell nothing, and are encoded whole until it is known what pays."""
 
-Run = Callable[[torch.Tensor], torch.Tensor]
+_Batch = TypeVar("_Batch", torch.Tensor, Sequence[Image.Image])
 
 
 class Pieces:
-    """Runs a network on batches, cut as it pays. Threads may share it.
+    """Does what is to be done with batches, cut as it pays. Threads may share it.
 
     Args:
         clock: seconds since some moment.
@@ -45,34 +47,35 @@ class Pieces:
         """Pictures of a piece, :data:`WHOLE`, or none while it is not known which is the fastest."""
         return self._size
 
-    def run(self, net: Run, pixels: torch.Tensor) -> torch.Tensor:
-        """``net(pixels)``.
+    def run(self, work: Callable[[_Batch], torch.Tensor], batch: _Batch) -> torch.Tensor:
+        """``work(batch)``.
 
         Args:
-            net: takes any number of pictures; threads call it at once, each in inference mode.
-            pixels: shape (N, 3, S, S), N at least 1.
+            work: what is done with any number of pictures, from which a row each comes; threads call it at once, each
+                in inference mode.
+            batch: at least one picture.
         """
         if self._size is not None:
-            return self._cut(net, pixels, self._size)
-        if len(pixels) < LEAST:
-            return self._cut(net, pixels, WHOLE)
+            return self._cut(work, batch, self._size)
+        if len(batch) < LEAST:
+            return self._cut(work, batch, WHOLE)
         size = min(SIZES, key=lambda one: len(self._times[one]))
         start = self._clock()
-        found = self._cut(net, pixels, size)
+        found = self._cut(work, batch, size)
         with self._lock:
-            self._times[size].append((self._clock() - start) / len(pixels))
+            self._times[size].append((self._clock() - start) / len(batch))
             # The first of each builds what the others find built.
             if self._size is None and all(len(times) > TRIES for times in self._times.values()):
                 self._size = min(SIZES, key=lambda one: min(self._times[one][1:]))
         return found
 
-    def _cut(self, net: Run, pixels: torch.Tensor, size: int) -> torch.Tensor:
-        if size == WHOLE or len(pixels) <= size:
-            return _inferred(net, pixels)
-        pieces = torch.split(pixels, size)
+    def _cut(self, work: Callable[[_Batch], torch.Tensor], batch: _Batch, size: int) -> torch.Tensor:
+        if size == WHOLE or len(batch) <= size:
+            return _inferred(work, batch)
+        pieces = [batch[start : start + size] for start in range(0, len(batch), size)]
         if torch.get_num_threads() == 1:
-            return torch.cat([_inferred(net, piece) for piece in pieces])
-        return torch.cat(list(self._threads().map(lambda piece: _inferred(net, piece), pieces)))
+            return torch.cat([_inferred(work, piece) for piece in pieces])
+        return torch.cat(list(self._threads().map(lambda piece: _inferred(work, piece), pieces)))
 
     def _threads(self) -> ThreadPoolExecutor:
         with self._lock:
@@ -93,7 +96,7 @@ def _be_one_core() -> None:
     torch.get_num_threads()
 
 
-def _inferred(net: Run, pixels: torch.Tensor) -> torch.Tensor:
+def _inferred(work: Callable[[_Batch], torch.Tensor], batch: _Batch) -> torch.Tensor:
     # Inference mode is a matter of each thread.
     with torch.inference_mode():
-        return net(pixels)
+        return work(batch)
