@@ -43,7 +43,7 @@ def draw_latency(report: dict[str, Any], path: Path) -> None:
     axes.set_yscale("log")
     axes.set_xlabel("photos in Milvus Lite")
     axes.set_ylabel("milliseconds a query, top 20: median to 95th percentile")
-    axes.legend(frameon=False)
+    figure.legend(loc="outside right center", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
@@ -56,21 +56,20 @@ def draw_work(curves: dict[str, Any], path: Path) -> None:
     )
     for axes, (name, curve) in zip(all_axes[0], curves.items(), strict=True):
         weights = [float(weight) for weight in curve["weights"]]
-        for way, color in (("default", "C0"), ("exact", "C1"), ("exact, no codes", "C2")):
+        # Lines that lie on one another: the lower ones are wide and pale.
+        for way, color, width in (("exact, no codes", "C2", 6.0), ("exact", "C1", 4.0), ("default", "C0", 1.5)):
             found = [one[way] for one in curve["weights"].values()]
-            axes.plot(
-                weights, [100 * one["rows_share"] for one in found], marker="o", color=color, label=f"{way}: vectors"
-            )
+            style: dict[str, Any] = {"color": color, "lw": width, "alpha": 1.0 if width < 2 else 0.45}
+            axes.plot(weights, [100 * one["rows_share"] for one in found], label=f"{way}: vectors", **style)
             if any(one["codes_share"] for one in found):
-                axes.plot(
-                    weights, [100 * one["codes_share"] for one in found], ls=":", color=color, label=f"{way}: codes"
-                )
+                style |= {"ls": ":", "lw": 1.5 + width / 4, "alpha": 1.0}
+                axes.plot(weights, [100 * one["codes_share"] for one in found], label=f"{way}: codes", **style)
         axes.set_yscale("log")
         axes.set_xlabel("weight of the cluster score")
         axes.set_ylabel("% of the gallery compared with a query, top 20")
         axes.set_title(f"{name}: {curve['clusters']['photos']:,} photos", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
-    all_axes[0][0].legend(frameon=False, fontsize=8)
+    figure.legend(*all_axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
 

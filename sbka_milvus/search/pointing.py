@@ -24,8 +24,8 @@ from sbka_milvus.types import Candidates, IntArray
 MOST = 1000
 """Hits up to which photos are asked for by their ids: more are quicker had by their clusters."""
 
-_FIRST_LOOK = 25
-"""Clusters that are looked at first, by the share that a photo's own score has, and at least :data:`_LEAST_LOOK`.
+_FIRST_LOOK = 54
+"""Clusters that are looked at first, where clusters count for nothing; and at least :data:`_LEAST_LOOK`.
 
 The less clusters tell of their members, the more of them tell how far the best may exceed them."""
 _LEAST_LOOK = 4
@@ -47,7 +47,7 @@ class Pointing(OneQuery):
     def run(self) -> Generator[These | See, Candidates, Probed]:
         """Asks for what is needed, and says what came of it."""
         looks, certain = self._looks, self._options.certain
-        n_first = max(_LEAST_LOOK, math.ceil(_FIRST_LOOK * (1.0 - looks.weight) - 1e-9))
+        n_first = max(_LEAST_LOOK, math.ceil(_FIRST_LOOK * (1.0 - looks.weight) ** 1.5))
         first = select_probes(looks.scores, n_first, looks.sizes)
         if len(first):
             yield See(looks, first, self._k + _SPARE)
