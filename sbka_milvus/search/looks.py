@@ -111,6 +111,8 @@ class Looks:
         self.served = served
         self.query = query
         self._excess = -np.inf
+        self._refined = 0
+        """For how many members what was seen is refined."""
 
     @property
     def has_codes(self) -> bool:
@@ -138,6 +140,7 @@ class Looks:
         """
         codes = self.served.codes
         assert codes is not None
+        self._refined = 0
         scores = self.scores[clusters]
         errors = codes.errors[clusters]
         self.note(members[:, 0] - scores)
@@ -167,6 +170,9 @@ class Looks:
     def refine(self, k: int) -> None:
         """Sees those members by their fine codes that may be among the k best of all that were seen."""
         codes, seen = self.served.codes, self.seen
+        if self._refined == k:
+            return
+        self._refined = k
         least = self.least(k, seen.at_least)
         rows = np.flatnonzero(~seen.fine & (seen.fused + seen.errors >= least - SLACK))
         if codes is None or len(rows) == 0:

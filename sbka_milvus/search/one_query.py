@@ -9,8 +9,8 @@ import numpy as np
 from sbka_milvus.search.looks import Looks
 from sbka_milvus.search.options import SearchOptions
 from sbka_milvus.search.requests import Probed
-from sbka_milvus.search.served import merged
-from sbka_milvus.types import Candidates, IntArray
+from sbka_milvus.search.served import NOTHING, merged
+from sbka_milvus.types import Candidates, FloatArray, IntArray
 
 
 class OneQuery:
@@ -30,7 +30,9 @@ class OneQuery:
         self._deadline = deadline
         self._parts: list[Candidates] = []
         self._probed = np.zeros(len(looks.scores), dtype=np.bool_)
-        self._rank()
+        self._found, self._least = NOTHING, -np.inf
+        self._order: IntArray = NOTHING.ids
+        self._fused: FloatArray = NOTHING.member_scores
 
     def _rank(self) -> None:
         """Ranks what was found by now; ``_least`` is the score that a photo must have to be among the hits."""

@@ -19,7 +19,7 @@ from sbka_milvus.search.one_query import OneQuery
 from sbka_milvus.search.options import SearchOptions
 from sbka_milvus.search.requests import BestOf, Probed, See
 from sbka_milvus.search.scores import select_probes
-from sbka_milvus.search.served import merged
+from sbka_milvus.search.served import NOTHING, merged
 from sbka_milvus.types import Candidates, FloatArray, IntArray
 
 _FIRST_LIMIT = 64
@@ -99,7 +99,7 @@ class Probing(OneQuery):
         """
         looks = self._looks
         available = int(looks.sizes[clusters].sum())
-        self._parts.append(merged([]))
+        self._parts.append(NOTHING)
         if min(self._k, available) > self._max_limit:
             yield from self._ask_one_by_one(clusters)
             return

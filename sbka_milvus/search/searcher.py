@@ -16,7 +16,7 @@ from sbka_milvus.search.probing import Probing
 from sbka_milvus.search.requests import Probed, Request, See, candidates_of, fetches, searches, see
 from sbka_milvus.search.reranking import Reranking, require_depth
 from sbka_milvus.search.scores import score_clusters
-from sbka_milvus.search.served import Served, find_matching, merged, require_model
+from sbka_milvus.search.served import NOTHING, Served, find_matching, require_model
 from sbka_milvus.types import Candidates, FloatArray, SearchResult, StoredRows, VersionInfo, require_unit_rows
 
 DEFAULT_MAX_LIMIT = 16_384
@@ -267,7 +267,7 @@ class GallerySearcher:
                 # Before anything is asked of the store, so that all queries ask it together.
                 looking = {row: one for row, one in asked.items() if isinstance(one, See)}
                 see(list(looking.values()))
-                answers = dict.fromkeys(looking, merged([]))
+                answers = dict.fromkeys(looking, NOTHING)
                 for row in looking:
                     del asked[row]
             for rows, request in searches(asked):

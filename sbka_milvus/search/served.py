@@ -14,6 +14,8 @@ from sbka_milvus.search.fusion import rerank
 from sbka_milvus.search.options import SearchOptions
 from sbka_milvus.types import Candidates, ClusterTable, FloatArray, IntArray, ScoreParts, VersionInfo
 
+NOTHING = Candidates(np.empty(0, dtype=np.int64), (), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
+
 
 def require_model(info: VersionInfo, fingerprint: str) -> None:
     """Refuses an encoder that did not make a version's vectors.
@@ -154,8 +156,7 @@ def merged(parts: Sequence[Candidates]) -> Candidates:
     if len(parts) == 1:
         return parts[0]
     if not parts:
-        none = np.empty(0, dtype=np.int64)
-        return Candidates(none, (), none, np.empty(0, dtype=np.float32))
+        return NOTHING
     ids = np.concatenate([part.ids for part in parts])
     uris = tuple(uri for part in parts for uri in part.uris)
     cluster_ids = np.concatenate([part.cluster_ids for part in parts])
