@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ _WARM_UPS = 3
 _SAMPLES = 4
 
 Run = Callable[[torch.Tensor], torch.Tensor]
+_fusing = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +124,15 @@ def _graph(backbone: Backbone, sample: torch.Tensor) -> Run:
 
 
 def _fused(backbone: Backbone, sample: torch.Tensor) -> Run:
-    # What a graph was fused to in its first runs stays so; others' graphs are none of our business.
-    before = torch.jit.onednn_fusion_enabled()  # type: ignore[no-untyped-call]
-    torch.jit.enable_onednn_fusion(True)
-    try:
-        return _frozen(copy.deepcopy(backbone), sample, torch.contiguous_format)
-    finally:
-        torch.jit.enable_onednn_fusion(before)
+    # What a graph was fused to in its first runs stays so; others' graphs are none of our business. One at a time: of two
+    # the second would take what the first has set for what was there before.
+    with _fusing:
+        before = torch.jit.onednn_fusion_enabled()  # type: ignore[no-untyped-call]
+        torch.jit.enable_onednn_fusion(True)
+        try:
+            return _frozen(copy.deepcopy(backbone), sample, torch.contiguous_format)
+        finally:
+            torch.jit.enable_onednn_fusion(before)
 
 
 def _eight_bits(backbone: Backbone, sample: torch.Tensor) -> Run:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,24 @@ def test_a_graph_gives_the_network_s_features(make: Any, model: str, build: Buil
             assert made.dtype == torch.float32
             assert torch.allclose(made, wanted, atol=1e-3 * float(wanted.abs().max()))
     assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
+    assert not torch.jit.onednn_fusion_enabled()  # type: ignore[no-untyped-call]
+
+
+def test_two_that_are_fused_at_once_leave_others_as_they_were(monkeypatch: pytest.MonkeyPatch, build: Build) -> None:
+    inside = threading.Event()
+
+    def slow(*_: Any) -> Any:
+        inside.set()
+        time.sleep(0.1)
+
+    monkeypatch.setattr(single, "_frozen", slow)
+    backbone = build("test_resnet", size=64).backbone.eval()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(single._fused, backbone, torch.empty(0))
+        assert inside.wait(10)
+        second = pool.submit(single._fused, backbone, torch.empty(0))
+        first.result()
+        second.result()
     assert not torch.jit.onednn_fusion_enabled()  # type: ignore[no-untyped-call]
 
 
