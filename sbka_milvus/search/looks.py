@@ -97,6 +97,8 @@ class Looks:
         bounds: shape (K,), float32: no member scores higher.
         looked: shape (K,), bool: whether members were seen by their codes.
         depths: shape (K,), int64: how many of them.
+        lasts: shape (K,), float32: the fused score that the code of the last of them gives; the codes of the others of
+            its cluster give none that is higher.
         seen: those members, the best of each cluster.
     """
 
@@ -106,6 +108,7 @@ class Looks:
         self.bounds = weight * scores + (1.0 - weight) * member_bounds(scores, served.table.radii)
         self.looked: _BOOL = np.zeros(len(scores), dtype=np.bool_)
         self.depths: IntArray = np.zeros(len(scores), dtype=np.int64)
+        self.lasts: FloatArray = np.full(len(scores), np.inf, dtype=np.float32)
         self.seen = _NOTHING
         self.weight = weight
         self.served = served
@@ -123,6 +126,13 @@ class Looks:
     def usual_error(self) -> float:
         """By how much the fused score that a code gives is off at most, as a rule."""
         return (1.0 - self.weight) * _USUAL_ERROR
+
+    @property
+    def errors(self) -> FloatArray:
+        """By how much the fused score that a code gives may be off, of each cluster; shape (K,), float32."""
+        codes = self.served.codes
+        assert codes is not None
+        return np.asarray((1.0 - self.weight) * codes.errors, dtype=np.float32)
 
     @property
     def n_seen(self) -> int:
@@ -156,6 +166,7 @@ class Looks:
         there = ids >= 0
         members = np.where(there, members, np.float32(0))
         fused = self.weight * scores[:, np.newaxis] + (1.0 - self.weight) * members
+        self.lasts[clusters] = np.where(there[:, -1], fused[:, -1], -np.inf)
         count = np.broadcast_to(clusters[:, np.newaxis], ids.shape)
         off = np.broadcast_to((1.0 - self.weight) * errors[:, np.newaxis], ids.shape)
         self.seen = Seen(

@@ -110,12 +110,10 @@ class Pointing(OneQuery):
         rest = np.where(looks.looked, -np.inf, looks.bounds if certain else looks.estimates())
         left = self._seen(certain)
         np.maximum.at(rest, left.clusters, left.fused + left.errors)
-        # Of a cluster that was not seen to its end: none of the others is better than the last one that was.
-        seen = looks.seen if certain else looks.seen.with_errors_of(looks.usual_error)
-        last = np.full(len(rest), np.inf, dtype=np.float32)
-        np.minimum.at(last, seen.clusters, seen.fused + seen.errors)
+        # Of a cluster that was not seen to its end: the code of none of the others is better than that of the last one.
         cut = looks.looked & (looks.depths < looks.sizes)
-        rest[cut] = np.maximum(rest[cut], last[cut])
+        errors = looks.errors[cut] if certain else np.minimum(looks.errors[cut], looks.usual_error)
+        rest[cut] = np.maximum(rest[cut], looks.lasts[cut] + errors)
         return (looks.sizes > 0) & np.isfinite(rest) & (rest >= self._least - SLACK)
 
 

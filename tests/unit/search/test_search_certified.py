@@ -265,6 +265,29 @@ class TestWork:
                 assert [[hit.uri for hit in one] for one in together] == [[hit.uri for hit in one] for one in alone]
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.8])
+@pytest.mark.parametrize("seed", range(4))
+def test_members_that_codes_put_into_a_wrong_order_are_found_behind_those_that_were_seen(weight, seed):
+    rng = np.random.default_rng(seed)
+    # Members so near one another that their codes, which must reach some far ones too, are mostly error.
+    near = 0.05 * rng.normal(size=(3000, 16))
+    far = 3.0 * rng.normal(size=(30, 16))
+    centroid = normalise(np.ones((1, 16)))
+    vectors = normalise(centroid + np.concatenate([near, far]) / 4)
+    angles = np.arccos(np.clip(vectors @ centroid[0], -1, 1))
+    table = ClusterTable(centroid, np.array([3030]), np.float32([angles.max()]), ((),))
+    queries = normalise(centroid + 0.2 * rng.normal(size=(2, 16)))
+    uris = tuple(f"photos/{row:05d}.jpg" for row in range(3030))
+    case = Case(uris, vectors, np.zeros(3030, np.int64), table, queries, None)
+    store = MemoryGalleryStore()
+    case.serve(store, np.empty(0, np.int64))
+    searcher = case.searcher(store, codes=True)
+    for query in queries:
+        (found,) = searcher.search(query[None], 20, SearchOptions(None, weight, exact=True))
+        assert found.exact
+        assert {hit.uri for hit in found} == {uri for uri, _ in case.ranked(query, weight, None, None)[:20]}
+
+
 @pytest.mark.parametrize("index", ["flat", "hnsw"])
 def test_what_an_index_may_miss_is_not_called_exact(overlapping, index):
     store = MemoryGalleryStore()
