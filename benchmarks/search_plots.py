@@ -10,7 +10,15 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-WAYS = ("default", "exact", "default, no codes", "16 probes", "whole, HNSW", "whole, partitions")
+WAYS = (
+    "default",
+    "exact",
+    "default, no codes",
+    "16 probes",
+    "whole, HNSW",
+    "whole, HNSW, recall 0.99",
+    "whole, partitions",
+)
 
 
 def draw(report: dict[str, Any], folder: Path) -> None:
