@@ -124,8 +124,8 @@ def _graph(backbone: Backbone, sample: torch.Tensor) -> Run:
 
 
 def _fused(backbone: Backbone, sample: torch.Tensor) -> Run:
-    # What a graph was fused to in its first runs stays so; others' graphs are none of our business. One at a time: of two
-    # the second would take what the first has set for what was there before.
+    # What a graph was fused to in its first runs stays so; others' graphs are none of our business. One at a time: of
+    # two the second would take what the first has set for what was there before.
     with _fusing:
         before = torch.jit.onednn_fusion_enabled()  # type: ignore[no-untyped-call]
         torch.jit.enable_onednn_fusion(True)
