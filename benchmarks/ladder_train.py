@@ -13,18 +13,15 @@ rows of sketches and photos; <part>_sc and <part>_pc, their categories; <part>_s
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from recipes import DRAWINGS, RECIPES, SIZES, Lines, RealData, data_folder
+from recipes import DRAWINGS, RECIPES, SIZES, Lines, RealData, data_folder, make_once
 
-from sbka_milvus.errors import SbkaError
 from sbka_milvus.factory import open_encoder
 from sbka_milvus.pipelines.import_model import import_model
 from sbka_milvus.pipelines.train import train_model
@@ -73,20 +70,13 @@ def main() -> None:
     parser.add_argument("--arm", choices=list(ARMS), required=True)
     parser.add_argument("--seed", type=int, required=True)
     arguments = parser.parse_args()
-    if not arguments.data.is_dir():
-        sys.exit(f"There are no pictures in {arguments.data}: set SBKA_REAL_DATA or pass --data.")
     folder = arguments.work / f"{arguments.split}-{arguments.arm}-{arguments.seed}"
-    if (folder / "run.json").exists():
-        print(f"{folder} is there already.")
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        run = make(folder, RealData(arguments.data, arguments.split), arguments.arm, arguments.seed)
-    except SbkaError as error:
-        sys.exit(f"Error: {error}")
-    written = folder / "run.json.part"
-    written.write_text(json.dumps(run, indent=1) + "\n")
-    written.replace(folder / "run.json")
+
+    def trained() -> dict[str, Any]:
+        folder.mkdir(parents=True, exist_ok=True)
+        return make(folder, RealData(arguments.data, arguments.split), arguments.arm, arguments.seed)
+
+    make_once(folder, arguments.data, trained)
 
 
 def make(folder: Path, data: RealData, arm: str, seed: int) -> dict[str, Any]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from sbka_milvus.encoders.backbones import BuildRequest
 from sbka_milvus.encoders.spec import BackboneSpec
+from sbka_milvus.errors import SbkaError
 from sbka_milvus.images import LabelledImage, Split, list_images
 from sbka_milvus.pipelines.labelled import LabelledVectors, encode_images
 from sbka_milvus.pipelines.train import TrainRequest
@@ -97,6 +100,28 @@ class RealData:
             for folder, drawn in ((self.sketches, True), (self.photos, False))
         )
         return sketches, photos
+
+
+def make_once(folder: Path, data: Path, make: Callable[[], dict[str, Any]]) -> None:
+    """Makes what belongs into a folder and tells of it in ``run.json``, which comes last; ends the program with a word.
+
+    Args:
+        folder: of a training; one that is whole is left as it is.
+        data: where the pictures are.
+        make: what is to be done, and what is to be told of it.
+    """
+    if not data.is_dir():
+        sys.exit(f"There are no pictures in {data}: set SBKA_REAL_DATA or pass --data.")
+    if (folder / "run.json").exists():
+        print(f"{folder} is there already.")
+        return
+    try:
+        run = make()
+    except SbkaError as error:
+        sys.exit(f"Error: {error}")
+    written = folder / "run.json.part"
+    written.write_text(json.dumps(run, indent=1) + "\n")
+    written.replace(folder / "run.json")
 
 
 class Lines(SilentProgress):

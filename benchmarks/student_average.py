@@ -21,11 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 from ladder_train import encode
-from recipes import RealData, data_folder
+from recipes import RealData, data_folder, make_once
 
 from sbka_milvus.encoders.bundle import BundleNotes, ModelBundle, load_bundle, save_bundle
 from sbka_milvus.encoders.encoder import BundleEncoder
-from sbka_milvus.errors import SbkaError
 from sbka_milvus.evaluation import average_precision
 from sbka_milvus.rankers import Plain, rank_positions
 
@@ -40,16 +39,7 @@ def main() -> None:
     parser.add_argument("--member", type=Path, required=True, help="what it began as")
     parser.add_argument("--out", type=Path, required=True, help="folder of the mean")
     arguments = parser.parse_args()
-    if not arguments.data.is_dir():
-        sys.exit(f"There are no pictures in {arguments.data}: set SBKA_REAL_DATA or pass --data.")
-    if (arguments.out / "run.json").exists():
-        print(f"{arguments.out} is there already.")
-        return
-    try:
-        run = make(arguments)
-    except SbkaError as error:
-        sys.exit(f"Error: {error}")
-    (arguments.out / "run.json").write_text(json.dumps(run, indent=1) + "\n")
+    make_once(arguments.out, arguments.data, lambda: make(arguments))
 
 
 def make(arguments: argparse.Namespace) -> dict[str, Any]:

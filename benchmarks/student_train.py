@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -27,11 +26,10 @@ from typing import Any
 
 import torch
 from ladder_train import encode
-from recipes import RECIPES, Lines, RealData, data_folder
+from recipes import RECIPES, Lines, RealData, data_folder, make_once
 
 from sbka_milvus.encoders.backbones import BuildRequest
 from sbka_milvus.encoders.manifest import read_manifest
-from sbka_milvus.errors import SbkaError
 from sbka_milvus.pipelines.train import train_model
 from sbka_milvus.training.options import TrainingOptions
 
@@ -77,16 +75,7 @@ def main() -> None:
     for name in TUNABLE:
         parser.add_argument("--" + name.replace("_", "-"), type=float, help="in place of the recipe's")
     arguments = parser.parse_args()
-    if not arguments.data.is_dir():
-        sys.exit(f"There are no pictures in {arguments.data}: set SBKA_REAL_DATA or pass --data.")
-    if (arguments.out / "run.json").exists():
-        print(f"{arguments.out} is there already.")
-        return
-    try:
-        run = make(arguments)
-    except SbkaError as error:
-        sys.exit(f"Error: {error}")
-    (arguments.out / "run.json").write_text(json.dumps(run, indent=1) + "\n")
+    make_once(arguments.out, arguments.data, lambda: make(arguments))
 
 
 def make(arguments: argparse.Namespace) -> dict[str, Any]:

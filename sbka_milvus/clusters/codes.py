@@ -100,10 +100,10 @@ class ClusterCodes:
         if not cls.is_whole(path):
             raise InvalidValue("It is not what was written.")
         with path.open("rb") as file:
-            end = file.seek(0, os.SEEK_END) - len(_MARK) - _DIGEST - _COUNTS
+            end = _within(file.seek(0, os.SEEK_END) - len(_MARK) - _DIGEST - _COUNTS)
             file.seek(end)
             n_clusters, n_photos = (int.from_bytes(file.read(8), "little") for _ in range(2))
-            end -= 4 * n_clusters + _PHOTO * n_photos
+            end = _within(end - 4 * n_clusters - _PHOTO * n_photos)
             file.seek(end)
             ids = np.frombuffer(file.read(8 * n_photos), dtype="<i8")
             fine_errors = np.frombuffer(file.read(4 * n_photos), dtype="<f4")
@@ -112,10 +112,14 @@ class ClusterCodes:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
         except RuntimeError as error:
             raise InvalidValue("faiss cannot read it.") from error
-        if not isinstance(index, faiss.IndexIVFScalarQuantizer) or index.nlist != n_clusters:
+        if not isinstance(index, faiss.IndexIVFScalarQuantizer) or (index.nlist, index.ntotal) != (
+            n_clusters,
+            n_photos,
+        ):
             raise InvalidValue("It holds something else.")
         shape = (n_photos, int(index.d))
-        rows = np.memmap(path, dtype=np.uint8, mode="r", offset=end - shape[0] * shape[1], shape=shape)
+        start = _within(end - shape[0] * shape[1])
+        rows = np.memmap(path, dtype=np.uint8, mode="r", offset=start, shape=shape)
         return cls(index, errors, FineCodes(ids, rows, fine_errors, _steps(index)))
 
     def write(self, file: IO[bytes]) -> None:
@@ -198,6 +202,12 @@ class ClusterCodes:
             Cosines, shape (n,), float32; and by how much each may differ from the true one, likewise.
         """
         return self._fine.finer(query, ids, cosines)
+
+
+def _within(place: int) -> int:
+    if place < 0:
+        raise InvalidValue("It tells of more than it holds.")
+    return place
 
 
 def _steps(index: Any) -> FloatArray:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 
 from sbka_milvus.encoders.bundle import ModelBundle
-from sbka_milvus.encoders.pieces import Pieces
+from sbka_milvus.encoders.pieces import Batch, Pieces
 from sbka_milvus.encoders.precision import FP32, Precision, choose_precision, resolve_device
 from sbka_milvus.encoders.single import SingleWay, choose_single
 from sbka_milvus.errors import InvalidValue
@@ -23,9 +22,6 @@ PREPARE_FROM = 16
 """Calls with a few sketches from which preparing for more of them pays for itself."""
 FEW = 8
 """Sketches of one call that are encoded one after the other, where that was prepared."""
-
-
-_Batch = TypeVar("_Batch", torch.Tensor, Sequence[Image.Image])
 
 
 class BundleEncoder:
@@ -128,10 +124,10 @@ class BundleEncoder:
         """shape (N, dim), float32, unit rows, for pixels of shape (N, 3, S, S), uint8."""
         return self._encode_batches(pixels, lambda piece: piece)
 
-    def _encode_batches(self, pictures: _Batch, pixels_of: Callable[[_Batch], torch.Tensor]) -> FloatArray:
+    def _encode_batches(self, pictures: Batch, pixels_of: Callable[[Batch], torch.Tensor]) -> FloatArray:
         precision = self._precision_for(len(pictures))
 
-        def features(some: _Batch) -> torch.Tensor:
+        def features(some: Batch) -> torch.Tensor:
             scaled = self._backbone.preprocessing.scale(pixels_of(some).to(self.device))
             return precision.run(self._backbone, scaled)
 

@@ -1,8 +1,8 @@
 """How a batch is cut for the cores of a CPU: in small pieces, each encoded by one core, or whole by all of them.
 
 Cores that share every layer wait for one another at the end of each, and a large batch's activations do not fit the
-caches. A small piece that one core encodes alone does, so convolutional networks are up to twice as fast in pieces; on
-a machine of more cores than there are pieces, whole batches are. Which pays is seen on the work itself: the first
+caches. A small piece that one core encodes alone does, which convolutional networks gain by; on a machine of more cores
+than there are pieces, whole batches may be faster. Which pays is seen on the work itself: the first
 batches are cut in one way after the other, and the fastest one stays.
 """
 
@@ -25,7 +25,7 @@ TRIES = 2
 LEAST = 16
 """Batches of fewer pictures tell nothing, and are encoded whole until it is known what pays."""
 
-_Batch = TypeVar("_Batch", torch.Tensor, Sequence[Image.Image])
+Batch = TypeVar("Batch", torch.Tensor, Sequence[Image.Image])
 
 
 class Pieces:
@@ -47,7 +47,7 @@ class Pieces:
         """Pictures of a piece, :data:`WHOLE`, or none while it is not known which is the fastest."""
         return self._size
 
-    def run(self, work: Callable[[_Batch], torch.Tensor], batch: _Batch) -> torch.Tensor:
+    def run(self, work: Callable[[Batch], torch.Tensor], batch: Batch) -> torch.Tensor:
         """``work(batch)``.
 
         Args:
@@ -69,7 +69,7 @@ class Pieces:
                 self._size = min(SIZES, key=lambda one: min(self._times[one][1:]))
         return found
 
-    def _cut(self, work: Callable[[_Batch], torch.Tensor], batch: _Batch, size: int) -> torch.Tensor:
+    def _cut(self, work: Callable[[Batch], torch.Tensor], batch: Batch, size: int) -> torch.Tensor:
         if size == WHOLE or len(batch) <= size:
             return _inferred(work, batch)
         pieces = [batch[start : start + size] for start in range(0, len(batch), size)]
@@ -96,7 +96,7 @@ def _be_one_core() -> None:
     torch.get_num_threads()
 
 
-def _inferred(work: Callable[[_Batch], torch.Tensor], batch: _Batch) -> torch.Tensor:
+def _inferred(work: Callable[[Batch], torch.Tensor], batch: Batch) -> torch.Tensor:
     # Inference mode is a matter of each thread.
     with torch.inference_mode():
         return work(batch)

@@ -127,12 +127,11 @@ class Looks:
         """By how much the fused score that a code gives is off at most, as a rule."""
         return (1.0 - self.weight) * _USUAL_ERROR
 
-    @property
-    def errors(self) -> FloatArray:
-        """By how much the fused score that a code gives may be off, of each cluster; shape (K,), float32."""
+    def errors_of(self, clusters: IntArray) -> FloatArray:
+        """By how much the fused score that a code gives may be off, in some clusters; shape (P,), float32."""
         codes = self.served.codes
         assert codes is not None
-        return np.asarray((1.0 - self.weight) * codes.errors, dtype=np.float32)
+        return np.asarray((1.0 - self.weight) * codes.errors[clusters], dtype=np.float32)
 
     @property
     def n_seen(self) -> int:
@@ -148,13 +147,11 @@ class Looks:
             members: shape (P, depth), float32: their cosines, best first, -inf where there are no more.
             ids: shape (P, depth), int64, -1 where there are no more.
         """
-        codes = self.served.codes
-        assert codes is not None
         self._refined = 0
         scores = self.scores[clusters]
-        errors = codes.errors[clusters]
+        errors = self.errors_of(clusters)
         self.note(members[:, 0] - scores)
-        best = self.weight * scores + (1.0 - self.weight) * (members[:, 0] + errors)
+        best = self.weight * scores + (1.0 - self.weight) * members[:, 0] + errors
         self.bounds[clusters] = np.minimum(self.bounds[clusters], best)
         before = self.seen
         if self.looked[clusters].any():
@@ -168,13 +165,13 @@ class Looks:
         fused = self.weight * scores[:, np.newaxis] + (1.0 - self.weight) * members
         self.lasts[clusters] = np.where(there[:, -1], fused[:, -1], -np.inf)
         count = np.broadcast_to(clusters[:, np.newaxis], ids.shape)
-        off = np.broadcast_to((1.0 - self.weight) * errors[:, np.newaxis], ids.shape)
+        off = np.broadcast_to(errors[:, np.newaxis], ids.shape)
         self.seen = Seen(
             np.concatenate([before.clusters, count[there]]),
             np.concatenate([before.ids, ids[there]]),
             np.concatenate([before.members, members[there]]),
             np.concatenate([before.fused, fused[there].astype(np.float32)]),
-            np.concatenate([before.errors, off[there].astype(np.float32)]),
+            np.concatenate([before.errors, off[there]]),
             np.concatenate([before.fine, np.zeros(np.count_nonzero(there), dtype=np.bool_)]),
         )
 

@@ -111,8 +111,10 @@ class Pointing(OneQuery):
         left = self._seen(certain)
         np.maximum.at(rest, left.clusters, left.fused + left.errors)
         # Of a cluster that was not seen to its end: the code of none of the others is better than that of the last one.
-        cut = looks.looked & (looks.depths < looks.sizes)
-        errors = looks.errors[cut] if certain else np.minimum(looks.errors[cut], looks.usual_error)
+        cut = np.flatnonzero(looks.looked & (looks.depths < looks.sizes))
+        errors = looks.errors_of(cut)
+        if not certain:
+            errors = np.minimum(errors, looks.usual_error)
         rest[cut] = np.maximum(rest[cut], looks.lasts[cut] + errors)
         return (looks.sizes > 0) & np.isfinite(rest) & (rest >= self._least - SLACK)
 

@@ -15,6 +15,7 @@ from sbka_milvus.search.options import SearchOptions
 from sbka_milvus.types import Candidates, ClusterTable, FloatArray, IntArray, ScoreParts, VersionInfo
 
 NOTHING = Candidates(np.empty(0, dtype=np.int64), (), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
+"""No candidates."""
 
 
 def require_model(info: VersionInfo, fingerprint: str) -> None:

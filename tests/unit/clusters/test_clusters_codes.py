@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,25 @@ def test_a_file_that_begins_with_something_else_is_refused(tmp_path, at):
     content = bytearray(path.read_bytes())
     content[at : at + 8] = b"\xff" * 8
     path.write_bytes(content)
+    with pytest.raises(InvalidValue):
+        ClusterCodes.open(path)
+
+
+@pytest.mark.parametrize("counts", [(5, 10**9), (10**9, 300), (2**63, 2**63), (5, 299), (4, 300)])
+@pytest.mark.parametrize("content", [True, False])
+def test_a_file_that_tells_of_more_than_it_holds_is_refused_though_its_digest_is_right(tmp_path, counts, content):
+    path = written(ClusterCodes.fit(*gallery(300, 5, 16, 2)), tmp_path / "codes")
+    body = path.read_bytes()[: -(16 + 16 + 8)] if content else b""
+    body += b"".join(count.to_bytes(8, "little") for count in counts)
+    path.write_bytes(body + hashlib.blake2b(body, digest_size=16).digest() + b"SBKACOD2")
+    assert ClusterCodes.is_whole(path)
+    with pytest.raises(InvalidValue):
+        ClusterCodes.open(path)
+
+
+def test_a_file_of_nothing_but_its_digest_is_refused(tmp_path):
+    path = tmp_path / "codes"
+    path.write_bytes(hashlib.blake2b(b"", digest_size=16).digest() + b"SBKACOD2")
     with pytest.raises(InvalidValue):
         ClusterCodes.open(path)
 
