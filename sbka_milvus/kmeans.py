@@ -12,7 +12,7 @@ from sbka_milvus.types import FloatArray, normalise
 
 _ITERATIONS = 25
 _MOST_RESTARTS = 10
-_RESTART_BUDGET = 2e11  # multiplications, some seconds on two cores; a large gallery gets a single start
+_RESTART_BUDGET = 2e10  # multiplications, less than a second on two cores; a large gallery gets a single start
 _MAX_POINTS_PER_CENTROID = 1024
 _LARGE = 100_000
 """Vectors above which the centroids are those of a sample: k-means over a million would take most of an hour ..."""

@@ -1,7 +1,8 @@
-"""How much memory a process has taken at most."""
+"""How much memory a process has taken at most, and what it does with memory that is free again."""
 
 from __future__ import annotations
 
+import ctypes
 import re
 import resource
 import sys
@@ -11,6 +12,10 @@ from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
 
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+_KEPT = 2**30
+
 
 def peak_memory() -> int:
     """The most memory of this process that was in RAM at once since it began, in bytes."""
@@ -19,6 +24,23 @@ def peak_memory() -> int:
         return peak
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used if sys.platform == "darwin" else used * 1024
+
+
+def keep_freed_memory() -> bool:
+    """Has this process keep up to 1 GiB of freed memory, for work that takes and frees large blocks over and over.
+
+    A network gives its activations back after each layer. Blocks of over 32 MiB, and what is free at the end of the
+    heap, glibc by default gives back to the system at once, which clears every page of it when it is taken again: up to
+    half of the processor time of encoding, or a third of training, with large batches (``benchmarks/encoding.py``).
+
+    Returns:
+        Whether the C library knows of it; only glibc does.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, TypeError, AttributeError):
+        return False
+    return all([mallopt(_M_MMAP_THRESHOLD, _KEPT), mallopt(_M_TRIM_THRESHOLD, _KEPT)])
 
 
 def address_space() -> int:

@@ -103,6 +103,11 @@ class BundleEncoder:
         """How a few sketches are encoded; none: as all pictures are."""
         return self._single
 
+    @property
+    def piece_size(self) -> int | None:
+        """Pictures that a core of the CPU encodes at once, 0 where all cores share a batch; none: not known yet."""
+        return None if self._pieces is None else self._pieces.size
+
     def prepare(self, *, wait: bool = True) -> None:
         """Finds the fastest way to encode single sketches on this CPU, now and not after some searches.
 

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 WHOLE = 0
-SIZES = (WHOLE, 4, 8)
+SIZES: tuple[int, ...] = (WHOLE, 4, 8)
 """Pictures of a piece; the ways that are tried, in turns."""
 TRIES = 2
 """Batches that each way is judged by, the fastest of them."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from sbka_milvus.errors import DatasetError, ImageError
 from sbka_milvus.images import LabelledImage, load_photo, load_sketch
+from sbka_milvus.memory import keep_freed_memory
 from sbka_milvus.progress import Progress
 from sbka_milvus.protocols import Encoder
 from sbka_milvus.types import FloatArray
@@ -50,6 +51,7 @@ def encode_images(
     Raises:
         DatasetError: None can be used.
     """
+    keep_freed_memory()
     vectors: list[FloatArray] = []
     used: list[LabelledImage] = []
     notes: list[str] = []

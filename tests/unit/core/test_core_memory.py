@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from sbka_milvus.memory import PeakMemory, address_space, peak_memory
 
 MIB = 2**20
@@ -28,6 +30,23 @@ def test_a_process_that_is_started_does_not_inherit_the_peak_of_its_parent() -> 
     program = "from sbka_milvus.memory import peak_memory; print(peak_memory())"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert int(ran.stdout) < 150 * MIB < len(block)
+
+
+def test_what_is_kept_is_not_taken_from_the_system_again() -> None:
+    # Blocks of 40 MiB are over glibc's own limit, and each of their pages would be a fault again and again.
+    program = (
+        "import resource\nfrom sbka_milvus.memory import keep_freed_memory\n"
+        "def faults():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(8): del (bytearray(40 * 2**20) + b'x')[:]\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "faults(); plain = faults(); kept = keep_freed_memory(); faults(); print(int(kept), plain, faults())"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    kept, plain, after = map(int, ran.stdout.split())
+    if not kept:
+        pytest.skip("this C library cannot be told to keep freed memory: only glibc can")
+    assert after < 100 < 8 * 40 * MIB // 4096 // 2 < plain
 
 
 def test_addresses_are_more_than_what_is_in_memory() -> None:
