@@ -484,14 +484,23 @@ class Direct(MemoryGalleryStore):
             found.append(Candidates(self._ids[at], uris, self._of.clustering.assignments[at], scores[best]))
         return found
 
-    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray, *, unchecked: bool = False) -> Any:
+    def fetch(
+        self,
+        info: VersionInfo,
+        ids: IntArray,
+        cluster_ids: IntArray,
+        *,
+        unchecked: bool = False,
+        vectors: bool = True,
+    ) -> Any:
         from sbka_milvus.types import StoredRows
 
         ids = np.sort(ids)
         at = self._order[np.searchsorted(self._sorted, ids)]
         uris = tuple(self._of.embeddings.uris[row] for row in at)
         clusters = self._of.clustering.assignments[at]
-        return StoredRows(ids, uris, clusters, np.zeros(len(at), np.bool_), self._of.embeddings.vectors[at])
+        found = self._of.embeddings.vectors[at] if vectors else np.empty((len(at), 0), np.float32)
+        return StoredRows(ids, uris, clusters, np.zeros(len(at), np.bool_), found)
 
 
 if __name__ == "__main__":

@@ -280,14 +280,23 @@ class GalleryStore(Protocol):
             FilterError: The filter cannot be read, or names a column that the version has not.
         """
 
-    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray, *, unchecked: bool = False) -> StoredRows:
-        """Photos by their ids, with their vectors.
+    def fetch(
+        self,
+        info: VersionInfo,
+        ids: IntArray,
+        cluster_ids: IntArray,
+        *,
+        unchecked: bool = False,
+        vectors: bool = True,
+    ) -> StoredRows:
+        """Photos by their ids.
 
         Args:
             info: the version.
             ids: shape (n,), int64, distinct.
             cluster_ids: shape (n,), int64: the cluster of each.
             unchecked: as for :meth:`search`.
+            vectors: whether to read them: most of what such a call costs.
 
         Returns:
             Those that are there, in the order of their ids.

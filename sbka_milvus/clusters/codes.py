@@ -4,8 +4,8 @@ A code is the photo's vector less its cluster's centroid, scalar-quantised by fa
 "Searching in One Billion Vectors: Re-rank with Source Coding", and faiss's own documentation). The cosine that a code
 gives differs from the true one by at most the length of what quantising lost, by Cauchy and Schwarz; the greatest of
 those lengths in a cluster is kept as its *error*: the best code of a cluster plus its error bounds every member. What
-was lost is kept in a byte a dimension more, the *fine code*, which is read of a few members alone: with it, photos that
-cannot be told apart by their codes are told apart before the store is asked for them.
+was lost is kept in two bytes a dimension more, the *fine code*, which is read of a few members alone: with it a cosine
+is known as well as float32 knows it, so that the store need not be asked for vectors.
 
 The file is a faiss index of inverted lists, one a cluster, which is mapped into memory; behind it the fine codes,
 likewise, in the order of the photos' ids, then the ids and errors, a digest of all that, and a closing mark. It is read
@@ -22,11 +22,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from sbka_milvus.clusters.fine_codes import ROUNDING, FineCodes
+from sbka_milvus.clusters.fine_codes import DTYPE, ROUNDING, FineCodes
 from sbka_milvus.errors import InvalidValue
 from sbka_milvus.types import FloatArray, IntArray
 
-_MARK = b"SBKACOD2"
+_MARK = b"SBKACOD3"
 _DIGEST = 16
 _COUNTS = 16
 """Bytes that tell how many clusters and photos there are."""
@@ -118,8 +118,8 @@ class ClusterCodes:
         ):
             raise InvalidValue("It holds something else.")
         shape = (n_photos, int(index.d))
-        start = _within(end - shape[0] * shape[1])
-        rows = np.memmap(path, dtype=np.uint8, mode="r", offset=start, shape=shape)
+        start = _within(end - shape[0] * shape[1] * DTYPE.itemsize)
+        rows = np.memmap(path, dtype=DTYPE, mode="r", offset=start, shape=shape)
         return cls(index, errors, FineCodes(ids, rows, fine_errors, _steps(index)))
 
     def write(self, file: IO[bytes]) -> None:

@@ -177,14 +177,21 @@ class Looks:
 
     def refine(self, k: int) -> None:
         """Sees those members by their fine codes that may be among the k best of all that were seen."""
-        codes, seen = self.served.codes, self.seen
+        seen = self.seen
         if self._refined == k:
             return
         self._refined = k
         least = self.least(k, seen.at_least)
-        rows = np.flatnonzero(~seen.fine & (seen.fused + seen.errors >= least - SLACK))
+        self.seen = self._finer(seen, ~seen.fine & (seen.fused + seen.errors >= least - SLACK))
+
+    def finer(self, seen: Seen) -> Seen:
+        """The same members, all of them by their fine codes."""
+        return self._finer(seen, ~seen.fine)
+
+    def _finer(self, seen: Seen, which: _BOOL) -> Seen:
+        codes, rows = self.served.codes, np.flatnonzero(which)
         if codes is None or len(rows) == 0:
-            return
+            return seen
         members, errors = codes.finer(self.query, seen.ids[rows], seen.members[rows])
         seen = replace(
             seen, members=seen.members.copy(), fused=seen.fused.copy(), errors=seen.errors.copy(), fine=seen.fine.copy()
@@ -194,7 +201,7 @@ class Looks:
         seen.fused[rows] = self.weight * self.scores[seen.clusters[rows]] + own * members
         seen.errors[rows] = own * errors
         seen.fine[rows] = True
-        self.seen = seen
+        return seen
 
     def note(self, excess: FloatArray) -> None:
         """Takes note of by how much members exceed their centroids' scores."""

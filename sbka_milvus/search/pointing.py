@@ -1,8 +1,8 @@
-"""Finding the best photos by their codes, and scoring those alone by their vectors in the store.
+"""Finding the best photos by their codes, and asking the store for those alone.
 
-The codes say which photos can be among the k best; the store is asked for those, by their ids, and their true scores
-decide. Where it turns out that others may still enter (photos were deleted meanwhile, or codes were off), those are
-asked for too. What was never asked for is bounded by its code's error or its cluster's radius: a result can be certain.
+The codes say which photos can be among the k best, and their fine codes how they score, as well as float32 knows it. The
+store is asked for those, by their ids: what they are called, and whether they are there still. Where others may enter
+for them, those are asked for too. What was never asked for is bounded by its code's error or its cluster's radius: a result can be certain.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ class Pointing(OneQuery):
             yield See(looks, left, self._k + _SPARE)
         while True:
             looks.refine(self._k)
-            wanted = self._wanted()
+            wanted = looks.finer(self._wanted())
             if len(wanted):
-                self._parts.append((yield These(wanted.ids, wanted.clusters)))
+                self._parts.append((yield These(wanted.ids, wanted.clusters, wanted.members)))
                 self._asked = np.sort(np.concatenate([self._asked, wanted.ids]))
                 self._probed[wanted.clusters] = True
                 self._rank()

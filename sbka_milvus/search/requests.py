@@ -21,10 +21,11 @@ class BestOf:
 
 @dataclass(frozen=True, slots=True)
 class These:
-    """Photos by their ids; ``clusters`` says where each lies."""
+    """Photos by their ids; ``clusters`` says where each lies, and ``members`` their cosines by their fine codes."""
 
     ids: IntArray
     clusters: IntArray
+    members: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,28 +101,27 @@ def searches(asked: Mapping[int, Request]) -> Iterator[tuple[list[int], BestOf]]
         yield rows, BestOf(wanted[rows[0]].clusters, max(wanted[row].limit for row in rows))
 
 
-def fetches(asked: Mapping[int, Request]) -> tuple[dict[int, These], These]:
-    """The queries that ask for photos by their ids, and all of those photos, each once."""
+def fetches(asked: Mapping[int, Request]) -> tuple[dict[int, These], IntArray, IntArray]:
+    """The queries that ask for photos by their ids; and the ids and clusters of all of those photos, each once."""
     wanted = {row: request for row, request in asked.items() if isinstance(request, These)}
     if not wanted:
-        return {}, These(np.empty(0, np.int64), np.empty(0, np.int64))
+        return {}, np.empty(0, np.int64), np.empty(0, np.int64)
     ids, first = np.unique(np.concatenate([one.ids for one in wanted.values()]), return_index=True)
-    return wanted, These(ids, np.concatenate([one.clusters for one in wanted.values()])[first])
+    return wanted, ids, np.concatenate([one.clusters for one in wanted.values()])[first]
 
 
-def candidates_of(request: These, query: FloatArray, stored: StoredRows) -> Candidates:
+def candidates_of(request: These, stored: StoredRows) -> Candidates:
     """The photos that one query asked for, of those that were fetched for all.
 
     Args:
         request: what it asked for.
-        query: shape (D,), float32.
-        stored: the photos, with their vectors, in the order of their ids.
+        stored: the photos, in the order of their ids.
     """
     at = np.searchsorted(stored.ids, request.ids)
     there = at < len(stored)
     there[there] = stored.ids[at[there]] == request.ids[there]  # others were deleted
     rows = at[there]
-    scores = np.asarray(stored.vectors[rows] @ query, dtype=np.float32)
+    scores = request.members[there]
     order = np.lexsort((stored.ids[rows], -scores))
     rows = rows[order]
     return Candidates(

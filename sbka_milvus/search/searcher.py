@@ -275,12 +275,14 @@ class GallerySearcher:
                     served.info, queries[rows], request.clusters, request.limit, options.where, unchecked=True
                 )
                 answers.update(zip(rows, found, strict=True))
-            pointed_at, everything = fetches(asked)
+            pointed_at, ids, clusters = fetches(asked)
             if pointed_at:
-                stored = self._store.fetch(served.info, everything.ids, everything.clusters, unchecked=True)
-                if options.reranker is not None:
+                # Fine codes give the scores: only a re-ranker needs vectors.
+                again = options.reranker is not None
+                stored = self._store.fetch(served.info, ids, clusters, unchecked=True, vectors=again)
+                if again:
                     known.append(stored)
-                answers.update((row, candidates_of(one, queries[row], stored)) for row, one in pointed_at.items())
+                answers.update((row, candidates_of(one, stored)) for row, one in pointed_at.items())
             asked.clear()
         return [results[row] for row in range(len(runs))]
 

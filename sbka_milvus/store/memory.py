@@ -228,14 +228,23 @@ class MemoryGalleryStore:
             results.append(Candidates(ids[best], uris, held, scores[best]))
         return results
 
-    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray, *, unchecked: bool = False) -> StoredRows:
-        """Photos by their ids, with their vectors; those that are there, in the order of their ids.
+    def fetch(
+        self,
+        info: VersionInfo,
+        ids: IntArray,
+        cluster_ids: IntArray,
+        *,
+        unchecked: bool = False,
+        vectors: bool = True,
+    ) -> StoredRows:
+        """Photos by their ids; those that are there, in the order of their ids.
 
         Args:
             info: the version.
             ids: shape (n,), int64, distinct.
             cluster_ids: shape (n,), int64: the cluster of each.
             unchecked: as for :meth:`search`.
+            vectors: whether to read them: most of what such a call costs.
 
         Raises:
             InvalidValue: A cluster does not exist.
@@ -250,7 +259,9 @@ class MemoryGalleryStore:
             uris=tuple(photo.uri for _, photo in found),
             cluster_ids=np.array([photo.cluster_id for _, photo in found], dtype=np.int64),
             misplaced=np.zeros(len(found), dtype=np.bool_),
-            vectors=np.array([photo.vector for _, photo in found], dtype=np.float32).reshape(len(found), info.dim),
+            vectors=np.array([photo.vector for _, photo in found if vectors], dtype=np.float32).reshape(
+                len(found), info.dim if vectors else 0
+            ),
         )
 
     def scan(self, info: VersionInfo, batch_size: int = 1000) -> Iterator[GalleryRows]:

@@ -195,19 +195,28 @@ class MilvusGalleryStore:
             lambda it: search_rows(self._session, it, queries, cluster_ids, limit, where, fields),
         )
 
-    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray, *, unchecked: bool = False) -> StoredRows:
-        """Photos by their ids, with their vectors; those that are there, in the order of their ids.
+    def fetch(
+        self,
+        info: VersionInfo,
+        ids: IntArray,
+        cluster_ids: IntArray,
+        *,
+        unchecked: bool = False,
+        vectors: bool = True,
+    ) -> StoredRows:
+        """Photos by their ids; those that are there, in the order of their ids.
 
         Args:
             info: the version.
             ids: shape (n,), int64, distinct.
             cluster_ids: shape (n,), int64: the cluster of each.
             unchecked: as for :meth:`search`.
+            vectors: whether to read them: most of what such a call costs.
 
         Raises:
             InvalidValue: A cluster does not exist.
         """
-        return self._asked(info, unchecked, lambda it: fetch_rows(self._session, it, ids, cluster_ids))
+        return self._asked(info, unchecked, lambda it: fetch_rows(self._session, it, ids, cluster_ids, vectors=vectors))
 
     def _asked(self, info: VersionInfo, unchecked: bool, ask: Callable[[OpenVersion], _T]) -> _T:
         """Asks a version, which is looked up before or not."""

@@ -16,8 +16,10 @@ _IDS_PER_CALL = 1024
 """At 4 kB a vector this is an answer of some 4 MB."""
 
 
-def fetch_rows(session: Session, version: OpenVersion, ids: IntArray, cluster_ids: IntArray) -> StoredRows:
-    """Photos by their ids, with their vectors; those that are there, in the order of their ids.
+def fetch_rows(
+    session: Session, version: OpenVersion, ids: IntArray, cluster_ids: IntArray, *, vectors: bool
+) -> StoredRows:
+    """Photos by their ids; those that are there, in the order of their ids.
 
     Milvus Lite answers this sooner than a search of the same partitions: it reads the rows that are named, and a search
     walks all of them.
@@ -27,6 +29,7 @@ def fetch_rows(session: Session, version: OpenVersion, ids: IntArray, cluster_id
         version: where they are.
         ids: shape (n,), int64, distinct.
         cluster_ids: shape (n,), int64: the cluster of each.
+        vectors: whether to read them.
 
     Raises:
         InvalidValue: A cluster does not exist.
@@ -42,7 +45,7 @@ def fetch_rows(session: Session, version: OpenVersion, ids: IntArray, cluster_id
             "query",
             version.photos,
             filter=f"id in {ids[part].tolist()}",
-            output_fields=["id", "uri", "cluster_id", "vector"],
+            output_fields=["id", "uri", "cluster_id", *(["vector"] if vectors else [])],
             partition_names=partitions,
             consistency_level="Session",
             # As numbers of numpy: as Python's, 512 of them a photo took a third of the whole call.
@@ -53,10 +56,11 @@ def fetch_rows(session: Session, version: OpenVersion, ids: IntArray, cluster_id
     # One that lies in two partitions comes once.
     found = {int(record["id"]): record for record in records}
     rows = [found[one] for one in sorted(found)]
+    width = version.info.dim if vectors else 0
     return StoredRows(
         ids=np.array([row["id"] for row in rows], dtype=np.int64),
         uris=tuple(decode_uri(row["uri"]) for row in rows),
         cluster_ids=np.array([row["cluster_id"] for row in rows], dtype=np.int64),
         misplaced=np.zeros(len(rows), dtype=np.bool_),
-        vectors=np.array([row["vector"] for row in rows], dtype=np.float32).reshape(len(rows), version.info.dim),
+        vectors=np.array([row["vector"] for row in rows if vectors], dtype=np.float32).reshape(len(rows), width),
     )

@@ -477,6 +477,45 @@ class TestSearch:
             store.search(info, small.probes(1), np.array([0.5]), 1)
 
 
+class TestFetching:
+    @pytest.mark.real_server
+    @pytest.mark.parametrize("vectors", [True, False])
+    def test_photos_come_by_their_ids(self, store, small, vectors):
+        info = filled(store, small)
+        rows = np.array([41, 3, 17, 58])
+        ids, clusters = small.embeddings.ids[rows], small.clustering.assignments[rows]
+        found = store.fetch(info, ids, clusters, vectors=vectors)
+        in_order = rows[np.argsort(ids)]
+        assert found.ids.tolist() == sorted(ids.tolist())
+        assert found.uris == tuple(small.embeddings.uris[row] for row in in_order)
+        assert found.cluster_ids.tolist() == small.clustering.assignments[in_order].tolist()
+        assert found.vectors.shape == (4, info.dim if vectors else 0)
+        if vectors:
+            np.testing.assert_array_equal(found.vectors, small.embeddings.vectors[in_order])
+
+    def test_what_is_not_there_does_not_come(self, store, small):
+        info = filled(store, small)
+        ids, clusters = small.embeddings.ids[:3], small.clustering.assignments[:3]
+        store.delete(info, ids[1:2])
+        found = store.fetch(info, np.append(ids, 7), np.append(clusters, 0))
+        assert found.ids.tolist() == sorted({*ids.tolist()} - {int(ids[1])})
+        nothing = store.fetch(info, ids[:0], clusters[:0], vectors=False)
+        assert (len(nothing), nothing.vectors.shape) == (0, (0, 0))
+
+    def test_many_are_asked_for_in_parts(self, store, make_gallery):
+        gallery = make_gallery(n=1500, k=5, dim=8)
+        info = filled(store, gallery)
+        found = store.fetch(info, gallery.embeddings.ids, gallery.clustering.assignments)
+        order = np.argsort(gallery.embeddings.ids)
+        assert found.ids.tolist() == gallery.embeddings.ids[order].tolist()
+        np.testing.assert_array_equal(found.vectors, gallery.embeddings.vectors[order])
+
+    def test_a_cluster_that_there_is_not_is_refused(self, store, small):
+        info = filled(store, small)
+        with pytest.raises(InvalidValue, match="cluster"):
+            store.fetch(info, small.embeddings.ids[:1], np.array([info.n_clusters]))
+
+
 def assert_same_candidates(found: Any, expected: Any) -> None:
     """The same photos in the same order, up to ties closer than 1e-6; scores within 1e-5."""
     np.testing.assert_allclose(found.member_scores, expected.member_scores, atol=1e-5, rtol=0)

@@ -239,10 +239,18 @@ class ForgetfulStore(MemoryGalleryStore):
         self.gone = np.array(gone, dtype=np.int64)
         self.fetched: list[int] = []
 
-    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray, *, unchecked: bool = False) -> StoredRows:
+    def fetch(
+        self,
+        info: VersionInfo,
+        ids: IntArray,
+        cluster_ids: IntArray,
+        *,
+        unchecked: bool = False,
+        vectors: bool = True,
+    ) -> StoredRows:
         self.delete(info, self.gone)
         self.fetched.append(len(ids))
-        return super().fetch(info, ids, cluster_ids, unchecked=unchecked)
+        return super().fetch(info, ids, cluster_ids, unchecked=unchecked, vectors=vectors)
 
 
 class TestFetching:
