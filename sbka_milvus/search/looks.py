@@ -96,10 +96,10 @@ class Looks:
         sizes: shape (K,), int64.
         bounds: shape (K,), float32: no member scores higher.
         looked: shape (K,), bool: whether members were seen by their codes.
-        depths: shape (K,), int64: how many of them.
-        lasts: shape (K,), float32: the fused score that the code of the last of them gives; the codes of the others of
-            its cluster give none that is higher.
+        depths: shape (K,), int64: how many of them at least; all of them where it is the cluster's size.
+        lasts: shape (K,), float32: the codes of the others of its cluster give no fused score that is higher.
         seen: those members, the best of each cluster.
+        floor: members that cannot score so much need not be kept in mind.
     """
 
     def __init__(self, served: Served, query: FloatArray, scores: FloatArray, weight: float) -> None:
@@ -110,6 +110,7 @@ class Looks:
         self.depths: IntArray = np.zeros(len(scores), dtype=np.int64)
         self.lasts: FloatArray = np.full(len(scores), np.inf, dtype=np.float32)
         self.seen = _NOTHING
+        self.floor = -np.inf
         self.weight = weight
         self.served = served
         self.query = query
@@ -159,20 +160,25 @@ class Looks:
             again[clusters] = True
             before = before.only(~again[before.clusters])
         self.looked[clusters] = True
-        self.depths[clusters] = depth
         there = ids >= 0
         members = np.where(there, members, np.float32(0))
         fused = self.weight * scores[:, np.newaxis] + (1.0 - self.weight) * members
         self.lasts[clusters] = np.where(there[:, -1], fused[:, -1], -np.inf)
-        count = np.broadcast_to(clusters[:, np.newaxis], ids.shape)
+        kept = there & (fused + errors[:, np.newaxis] >= self.floor - SLACK)
+        # The best come first: those that are not kept are the last ones.
+        n_kept = np.count_nonzero(kept, axis=1)
+        cut = n_kept < np.count_nonzero(there, axis=1)
+        self.depths[clusters] = np.where(cut, n_kept, depth)
+        self.lasts[clusters[cut]] = fused[cut, n_kept[cut]]
+        of = np.broadcast_to(clusters[:, np.newaxis], ids.shape)
         off = np.broadcast_to(errors[:, np.newaxis], ids.shape)
         self.seen = Seen(
-            np.concatenate([before.clusters, count[there]]),
-            np.concatenate([before.ids, ids[there]]),
-            np.concatenate([before.members, members[there]]),
-            np.concatenate([before.fused, fused[there].astype(np.float32)]),
-            np.concatenate([before.errors, off[there]]),
-            np.concatenate([before.fine, np.zeros(np.count_nonzero(there), dtype=np.bool_)]),
+            np.concatenate([before.clusters, of[kept]]),
+            np.concatenate([before.ids, ids[kept]]),
+            np.concatenate([before.members, members[kept]]),
+            np.concatenate([before.fused, fused[kept].astype(np.float32)]),
+            np.concatenate([before.errors, off[kept]]),
+            np.concatenate([before.fine, np.zeros(int(n_kept.sum()), dtype=np.bool_)]),
         )
 
     def refine(self, k: int) -> None:

@@ -50,9 +50,9 @@ class Pointing(OneQuery):
         n_first = max(_LEAST_LOOK, math.ceil(_FIRST_LOOK * (1.0 - looks.weight) ** 1.5))
         first = select_probes(looks.scores, n_first, looks.sizes)
         if len(first):
-            yield See(looks, first, self._k + _SPARE)
+            yield self._look(first, self._k + _SPARE)
         while len(left := looks.worth_looking(looks.least(self._k), certain=certain, most=_LOOK)):
-            yield See(looks, left, self._k + _SPARE)
+            yield self._look(left, self._k + _SPARE)
         while True:
             looks.refine(self._k)
             wanted = looks.finer(self._wanted())
@@ -97,12 +97,19 @@ class Pointing(OneQuery):
             return None
         left = looks.worth_looking(self._least - SLACK, certain=self._options.certain, most=_LOOK)
         if len(left):
-            return See(looks, left, self._k + _SPARE)
+            return self._look(left, self._k + _SPARE)
         deeper = np.flatnonzero(self._open(certain=self._options.certain))
         deeper = deeper[looks.depths[deeper] < looks.sizes[deeper]]
         if len(deeper) == 0:
             return None
-        return See(looks, deeper, int(min(looks.depths[deeper].max() * _DEEPER, looks.sizes[deeper].max())))
+        depth = max(self._k + _SPARE, int(looks.depths[deeper].max()) * _DEEPER)
+        return self._look(deeper, min(depth, int(looks.sizes[deeper].max())))
+
+    def _look(self, clusters: IntArray, depth: int) -> See:
+        # What scores less than k others that were seen do, or were found, is none of the hits.
+        looks = self._looks
+        looks.floor = min(looks.least(self._k, looks.seen.at_least), self._least if self._parts else np.inf)
+        return See(looks, clusters, depth)
 
     def _open(self, *, certain: bool) -> NDArray[np.bool_]:
         """Clusters that may hold one of the hits that was not asked for."""
