@@ -23,7 +23,8 @@ class FineCodes:
 
     Attributes:
         ids: shape (N,), int64, ascending.
-        rows: shape (N, D), uint16, little-endian: 0 to 65,535 for what was lost, from half a step too little to half a step too much.
+        rows: shape (N, D), uint16, little-endian: 0 to 65,535 for what was lost, from half a step too little to half a
+            step too much.
         errors: shape (N,), float32: the length of what is lost still.
         steps: shape (D,), float32: of the codes.
     """

@@ -1,8 +1,9 @@
 """Finding the best photos by their codes, and asking the store for those alone.
 
-The codes say which photos can be among the k best, and their fine codes how they score, as well as float32 knows it. The
-store is asked for those, by their ids: what they are called, and whether they are there still. Where others may enter
-for them, those are asked for too. What was never asked for is bounded by its code's error or its cluster's radius: a result can be certain.
+The codes say which photos can be among the k best, and their fine codes how they score, as well as float32 knows it.
+The store is asked for those, by their ids: what they are called, and whether they are there still. Where others may
+enter for them, those are asked for too. What was never asked for is bounded by its code's error or its cluster's
+radius: a result can be certain.
 """
 
 from __future__ import annotations
