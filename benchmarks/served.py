@@ -16,7 +16,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ from sbka_milvus.pipelines.matching import matching_finder
 from sbka_milvus.pipelines.rankings import Rankings
 from sbka_milvus.progress import SilentProgress
 from sbka_milvus.search import GallerySearcher, SearchOptions
-from sbka_milvus.search.rerankers import NAMES
+from sbka_milvus.search.rerankers import NAMES, RerankerChoice
 from sbka_milvus.settings import IngestSettings, MilvusSettings, Settings
 
 FORMS: tuple[MatchingForm, ...] = ("fused", "linear")
@@ -114,21 +114,21 @@ def served(folder: Path, data: RealData, root: Path, rerankers: Sequence[str] = 
                 "clusters": report.index.clusters,
                 "cluster_weight": scores.cluster_weight,
                 **{method: {metric: scores.score(method, metric) for metric in METRICS} for method in METHODS},
-                **reranked(gallery, data, settings, rerankers),
+                **reranked(gallery, data, settings, {name: name for name in rerankers}, data.split.unseen),
             }
             print(f"{folder.name} {form}: {json.dumps(run[form])}", file=sys.stderr, flush=True)
     return run
 
 
 def reranked(
-    root: Path, data: RealData, settings: Settings, rerankers: Sequence[str]
+    root: Path, data: RealData, settings: Settings, rerankers: Mapping[str, RerankerChoice], categories: Sequence[str]
 ) -> dict[str, dict[str, float | None]]:
-    """What re-rankers make of the search of a gallery."""
+    """What re-rankers make of the search of a gallery, by name; it holds the photos of some categories."""
     if not rerankers:
         return {}
     with open_gallery(root, settings) as (gallery, store):
         encoder = open_encoder(gallery.model_folder, settings)
-        sketches, photos = data.encode(encoder, data.split.unseen)
+        sketches, photos = data.encode(encoder, categories)
         place = {str(path): row for row, path in enumerate(photos.paths)}
         searcher = GallerySearcher(store, gallery.name, matching_of=matching_finder(gallery))
         whole = SearchOptions(exact=True, default_weight=settings.search.cluster_weight)
@@ -136,8 +136,8 @@ def reranked(
         for row in range(len(sketches.vectors)):
             query = sketches.vectors[row : row + 1]
             plain = [place[hit.uri] for hit in searcher.search(query, len(place), whole)[0]]
-            for name in rerankers:
-                options = replace(whole, reranker=name)
+            for name, reranker in rerankers.items():
+                options = replace(whole, reranker=reranker)
                 depth = options.depth(HITS)
                 first = searcher.search(query, depth, replace(options, rerank_depth=depth))[0]
                 positions[name].append([place[hit.uri] for hit in first] + plain[len(first) :])

@@ -396,7 +396,7 @@ class SearchResult(Sequence[Hit]):
         exact: whether these are certainly the best hits of the whole gallery: no cluster that was not looked into can
             hold a better photo. With a re-ranker this speaks of its candidates: whether they were certainly the best
             of the whole gallery by the one-to-many score. What it would have made of others is not known.
-        rows: photos of the clusters that were looked into.
+        rows: photos that Milvus was asked for by their ids, or of the clusters that it searched.
         codes: photos that were looked at by their codes, to choose those clusters.
         reranker: name of the re-ranker; empty: there was none.
     """

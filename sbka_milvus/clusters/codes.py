@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,12 +36,18 @@ _PHOTO = 12
 """Bytes of a photo's id and error."""
 _BLOCK = 16_384
 _TRAINING_ROWS = 65_536
+_SHARED = 3
+"""faiss' ``IndexIVF.parallel_mode``: parallel over queries."""
+_MANY = 32
+"""Pairs of query and cluster from which sharing pays: for some milliseconds after it, cores wait for more, busily."""
 
 
 class ClusterCodes:
     """A :class:`~sbka_milvus.protocols.MemberCodes`; made by :meth:`fit` or :meth:`open`. Threads may share it."""
 
     def __init__(self, index: Any, errors: FloatArray, fine: FineCodes) -> None:
+        # Cores share the pairs of one call; by default faiss leaves all of them to one core.
+        index.parallel_mode = _SHARED
         self._index = index
         self._errors = errors
         self._fine = fine
@@ -119,7 +127,8 @@ class ClusterCodes:
             raise InvalidValue("It holds something else.")
         shape = (n_photos, int(index.d))
         start = _within(end - shape[0] * shape[1] * DTYPE.itemsize)
-        rows = np.memmap(path, dtype=DTYPE, mode="r", offset=start, shape=shape)
+        # As a plain array: to be indexed, one of numpy's own for files takes twice as long.
+        rows = np.asarray(np.memmap(path, dtype=DTYPE, mode="r", offset=start, shape=shape))
         return cls(index, errors, FineCodes(ids, rows, fine_errors, _steps(index)))
 
     def write(self, file: IO[bytes]) -> None:
@@ -187,7 +196,8 @@ class ClusterCodes:
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         lists = np.ascontiguousarray(clusters, dtype=np.int64).reshape(-1, 1)
         nearness = np.ascontiguousarray(scores, dtype=np.float32).reshape(-1, 1)
-        found, ids = self._index.search_preassigned(queries, depth, lists, nearness)
+        with _one_core() if len(lists) < _MANY else nullcontext():
+            found, ids = self._index.search_preassigned(queries, depth, lists, nearness)
         return np.where(ids < 0, np.float32(-np.inf), found), ids
 
     def finer(self, query: FloatArray, ids: IntArray, cosines: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -202,6 +212,19 @@ class ClusterCodes:
             Cosines, shape (n,), float32; and by how much each may differ from the true one, likewise.
         """
         return self._fine.finer(query, ids, cosines)
+
+
+@contextmanager
+def _one_core() -> Iterator[None]:
+    """In it faiss computes on one core; what other threads were told they keep to."""
+    import faiss
+
+    cores = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(cores)
 
 
 def _within(place: int) -> int:

@@ -178,3 +178,22 @@ def test_a_file_of_nothing_but_its_digest_is_refused(tmp_path):
 def test_a_missing_file_is_told_apart(tmp_path):
     with pytest.raises(FileNotFoundError):
         ClusterCodes.open(tmp_path / "none")
+
+
+def test_many_clusters_are_seen_as_one_after_the_other_and_faiss_is_left_as_it_was():
+    import faiss
+
+    ids, vectors, assignments, centroids = gallery(3000, 60, 16, 11)
+    codes = ClusterCodes.fit(ids, vectors, assignments, centroids)
+    query, clusters = vectors[5], np.arange(60)
+    scores = centroids @ query
+    cores = faiss.omp_get_max_threads()
+    try:
+        faiss.omp_set_num_threads(3)
+        together = codes.best(np.tile(query, (60, 1)), clusters, scores, 7)
+        one_by_one = [codes.best(query[np.newaxis], clusters[[one]], scores[[one]], 7) for one in clusters]
+        assert faiss.omp_get_max_threads() == 3
+    finally:
+        faiss.omp_set_num_threads(cores)
+    for place in range(2):
+        np.testing.assert_array_equal(together[place], np.concatenate([one[place] for one in one_by_one]))
