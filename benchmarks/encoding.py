@@ -65,7 +65,7 @@ def main() -> None:
         "photos": arguments.photos,
     }
     with tempfile.TemporaryDirectory(prefix="sbka-encoding-") as folder:
-        for model in MODELS:
+        for model in arguments.models:
             bundle = Path(folder) / model.split(":")[1]
             build(model, bundle, arguments.data)
             report[model] = compare(WAYS, bundle, Path(folder), arguments)
@@ -81,6 +81,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--photos", type=int, default=640)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "encoding.json")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
