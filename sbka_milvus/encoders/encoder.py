@@ -60,7 +60,7 @@ class BundleEncoder:
         self._few_calls = 0
         self._is_prepared = precision is not None or self.device.type != "cpu"
         self._preparing = Lock()
-        self._pieces = None if precision is None else self._new_pieces()
+        self._pieces = self._new_pieces()
         self._backbone = bundle.backbone.to(self.device).eval()
 
     @property
@@ -169,6 +169,7 @@ class BundleEncoder:
         self._encoded += count
         if self._precision is None and self._encoded >= MEASURE_FROM:
             self._precision = choose_precision(self._backbone, self.device, self.input_size)
-            # Not before: what each way of cutting takes is compared in one precision.
-            self._pieces = self._new_pieces()
+            if self._precision != FP32:
+                # What each way of cutting takes is compared in one precision.
+                self._pieces = self._new_pieces()
         return self._precision or FP32
