@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from sbka_milvus.encoders.encoder import BundleEncoder
 from sbka_milvus.encoders.spec import BackboneSpec
 from sbka_milvus.files import replacing
 from sbka_milvus.images import find_photos, load_photo
-from sbka_milvus.memory import keep_freed_memory, peak_memory
+from sbka_milvus.memory import keeping_freed_memory, peak_memory
 from sbka_milvus.pipelines.import_model import import_model
 from sbka_milvus.progress import SilentProgress
 
@@ -56,7 +57,10 @@ def main() -> None:
     """Runs one way where it is told to, else all of them in processes of their own."""
     arguments = parse()
     if arguments.way:
-        one = train(arguments) if arguments.model == TRAINED else encode(arguments)
+        with keeping_freed_memory() if "kept" in arguments.way else nullcontext(True) as known:
+            if not known:
+                sys.exit("This C library cannot be told to keep freed memory: only glibc can.")
+            one = train(arguments) if arguments.model == TRAINED else encode(arguments)
         print(json.dumps(one))
         return
     report: dict[str, Any] = {
@@ -146,8 +150,6 @@ def apart(way: str, model: Path, folder: Path, arguments: argparse.Namespace) ->
 
 def encode(arguments: argparse.Namespace) -> dict[str, Any]:
     """Photos a second of one way."""
-    if "kept" in arguments.way and not keep_freed_memory():
-        sys.exit("This C library cannot be told to keep freed memory: only glibc can.")
     if "pieces" not in arguments.way:
         pieces.SIZES = (pieces.WHOLE,)
     encoder = BundleEncoder(load_bundle(Path(arguments.model)))
@@ -168,8 +170,6 @@ def encode(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def train(arguments: argparse.Namespace) -> dict[str, Any]:
     """Pictures a second of training steps."""
-    if "kept" in arguments.way:
-        keep_freed_memory()
     torch.manual_seed(0)
     network = timm.create_model(TRAINED, num_classes=0).to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(network.parameters())

@@ -6,8 +6,10 @@ import ctypes
 import re
 import resource
 import sys
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
@@ -15,6 +17,10 @@ _STATUS = Path("/proc/self/status")
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _KEPT = 2**30
+_OWN_MMAP_THRESHOLD = 2**25
+_LOCK = threading.Lock()
+_KEEPING: list[None] = []
+"""As many as are in :func:`keeping_freed_memory`."""
 
 
 def peak_memory() -> int:
@@ -26,21 +32,39 @@ def peak_memory() -> int:
     return used if sys.platform == "darwin" else used * 1024
 
 
-def keep_freed_memory() -> bool:
-    """Has this process keep up to 1 GiB of freed memory, for work that takes and frees large blocks over and over.
+@contextmanager
+def keeping_freed_memory() -> Iterator[bool]:
+    """Within it this process keeps up to 1 GiB of freed memory, for work that takes and frees large blocks.
 
     A network gives its activations back after each layer. Blocks of over 32 MiB, and what is free at the end of the
     heap, glibc by default gives back to the system at once, which clears every page of it when it is taken again: up to
     half of the processor time of encoding, or a third of training, with large batches (``benchmarks/encoding.py``).
 
-    Returns:
+    Behind it what was kept is given back. It concerns all threads; where several are in it, the last one ends it.
+
+    Yields:
         Whether the C library knows of it; only glibc does.
     """
+    with _LOCK:
+        _KEEPING.append(None)
+        known = _tell_malloc(_KEPT, _KEPT)
+    try:
+        yield known
+    finally:
+        with _LOCK:
+            _KEEPING.pop()
+            if known and not _KEEPING:
+                # What glibc comes to by itself once large blocks were freed.
+                _tell_malloc(_OWN_MMAP_THRESHOLD, 2 * _OWN_MMAP_THRESHOLD)
+                ctypes.CDLL(None).malloc_trim(0)
+
+
+def _tell_malloc(mmap_threshold: int, trim_threshold: int) -> bool:
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, TypeError, AttributeError):
         return False
-    return all([mallopt(_M_MMAP_THRESHOLD, _KEPT), mallopt(_M_TRIM_THRESHOLD, _KEPT)])
+    return all([mallopt(_M_MMAP_THRESHOLD, mmap_threshold), mallopt(_M_TRIM_THRESHOLD, trim_threshold)])
 
 
 def address_space() -> int:

@@ -15,7 +15,7 @@ from sbka_milvus.embeddings import Gallery, PhotoRecords, QuarantinedFile
 from sbka_milvus.embeddings.shards import write_shard
 from sbka_milvus.errors import ImageError
 from sbka_milvus.images import DecodedPhoto, DecodeLimits, Decoders, PhotoFile, is_remote
-from sbka_milvus.memory import keep_freed_memory, peak_memory
+from sbka_milvus.memory import keeping_freed_memory, peak_memory
 from sbka_milvus.pipelines.stages import EncodeUse, StageTimes
 from sbka_milvus.progress import Advance
 from sbka_milvus.protocols import Encoder
@@ -77,9 +77,8 @@ def encode_files(
     Raises:
         DecoderError: Processes that decode cannot be started.
     """
-    keep_freed_memory()
     times = StageTimes()
-    with _Ahead(files, options, on_file) as ahead:
+    with keeping_freed_memory(), _Ahead(files, options, on_file) as ahead:
         while True:
             start = time.perf_counter()
             batch = ahead.next_batch()

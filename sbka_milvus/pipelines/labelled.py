@@ -10,7 +10,7 @@ import numpy as np
 
 from sbka_milvus.errors import DatasetError, ImageError
 from sbka_milvus.images import LabelledImage, load_photo, load_sketch
-from sbka_milvus.memory import keep_freed_memory
+from sbka_milvus.memory import keeping_freed_memory
 from sbka_milvus.progress import Progress
 from sbka_milvus.protocols import Encoder
 from sbka_milvus.types import FloatArray
@@ -51,11 +51,11 @@ def encode_images(
     Raises:
         DatasetError: None can be used.
     """
-    keep_freed_memory()
     vectors: list[FloatArray] = []
     used: list[LabelledImage] = []
     notes: list[str] = []
-    with progress.stage(f"Encoding {'sketches' if sketches else 'photos'}", len(images), "images") as advance:
+    stage = progress.stage(f"Encoding {'sketches' if sketches else 'photos'}", len(images), "images")
+    with keeping_freed_memory(), stage as advance:
         for start in range(0, len(images), _BATCH):
             chunk = images[start : start + _BATCH]
             pictures = []

@@ -16,7 +16,7 @@ from sbka_milvus.encoders.sbka import SbkaStudent, SbkaTeacher
 from sbka_milvus.encoders.stages import freeze_stages
 from sbka_milvus.encoders.trainable import choose_trainable
 from sbka_milvus.errors import TrainingError
-from sbka_milvus.memory import keep_freed_memory
+from sbka_milvus.memory import keeping_freed_memory
 from sbka_milvus.progress import Advance, Progress
 from sbka_milvus.training.batches import BatchSource
 from sbka_milvus.training.checkpoint import Checkpoints, Position, State
@@ -92,7 +92,6 @@ class Trainer:
         Raises:
             TrainingError: A loss became infinite or not a number, or the checkpoint is not to be used.
         """
-        keep_freed_memory()
         options = self.options
         source = BatchSource(data, options, self.student.backbone.preprocessing, self.team)
         state = None if checkpoints is None else checkpoints.load()
@@ -102,7 +101,7 @@ class Trainer:
             place(self.student, self.teacher, data, self.precision, sketches=options.shows_sketches)
             self.team.average([self.student.isometry.weight])
         self.team.require_same([str(self.resumed_at)], "checkpoints")
-        with progress.stage("Training", options.epochs * len(source), "steps") as advance:
+        with keeping_freed_memory(), progress.stage("Training", options.epochs * len(source), "steps") as advance:
             if self.resumed_at is not None:
                 epoch, step = self.resumed_at
                 progress.say(

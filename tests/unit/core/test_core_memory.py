@@ -33,20 +33,41 @@ def test_a_process_that_is_started_does_not_inherit_the_peak_of_its_parent() -> 
 
 
 def test_what_is_kept_is_not_taken_from_the_system_again() -> None:
-    # Blocks of 40 MiB are over glibc's own limit, and each of their pages would be a fault again and again.
+    # Blocks of 40 MiB are over glibc's own limit, and each of their pages is a fault again and again.
     program = (
-        "import resource\nfrom sbka_milvus.memory import keep_freed_memory\n"
+        "import resource\nfrom sbka_milvus.memory import keeping_freed_memory\n"
         "def faults():\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "    for _ in range(8): del (bytearray(40 * 2**20) + b'x')[:]\n"
         "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
-        "faults(); plain = faults(); kept = keep_freed_memory(); faults(); print(int(kept), plain, faults())"
+        "faults(); plain = faults()\n"
+        "with keeping_freed_memory() as known:\n"
+        "    with keeping_freed_memory(): faults()\n"
+        "    kept = faults()\n"
+        "print(int(known), plain, kept, faults())"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    kept, plain, after = map(int, ran.stdout.split())
-    if not kept:
+    known, plain, kept, after = map(int, ran.stdout.split())
+    if not known:
         pytest.skip("this C library cannot be told to keep freed memory: only glibc can")
-    assert after < 100 < 8 * 40 * MIB // 4096 // 2 < plain
+    assert kept < 100 < 8 * 40 * MIB // 4096 // 2 < min(plain, after)
+
+
+def test_what_was_kept_is_given_back() -> None:
+    program = (
+        "import re\nfrom pathlib import Path\nfrom sbka_milvus.memory import keeping_freed_memory\n"
+        "def held(): return int(re.search('VmRSS:.* ([0-9]+) kB', Path('/proc/self/status').read_text())[1]) // 1024\n"
+        "with keeping_freed_memory() as known:\n"
+        "    block = bytearray(b'x') * (200 * 2**20)\n"
+        "    del block\n"
+        "    within = held()\n"
+        "print(int(known), within, held())"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    known, within, after = map(int, ran.stdout.split())
+    if not known:
+        pytest.skip("this C library cannot be told to keep freed memory: only glibc can")
+    assert within > 200 > 100 > after
 
 
 def test_addresses_are_more_than_what_is_in_memory() -> None:
