@@ -10,6 +10,7 @@ which are the nearest ones.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -99,7 +100,6 @@ class Looks:
         depths: shape (K,), int64: how many of them at least; all of them where it is the cluster's size.
         lasts: shape (K,), float32: the codes of the others of its cluster give no fused score that is higher.
         seen: those members, the best of each cluster.
-        floor: members that cannot score so much need not be kept in mind.
     """
 
     def __init__(self, served: Served, query: FloatArray, scores: FloatArray, weight: float) -> None:
@@ -110,7 +110,6 @@ class Looks:
         self.depths: IntArray = np.zeros(len(scores), dtype=np.int64)
         self.lasts: FloatArray = np.full(len(scores), np.inf, dtype=np.float32)
         self.seen = _NOTHING
-        self.floor = -np.inf
         self.weight = weight
         self.served = served
         self.query = query
@@ -139,7 +138,7 @@ class Looks:
         """Photos of which the codes were compared."""
         return int(self.sizes[self.looked].sum())
 
-    def see(self, clusters: IntArray, depth: int, members: FloatArray, ids: IntArray) -> None:
+    def see(self, clusters: IntArray, depth: int, members: FloatArray, ids: IntArray, floor: float = -math.inf) -> None:
         """Takes what the codes of some clusters say.
 
         Args:
@@ -147,6 +146,7 @@ class Looks:
             depth: members of each that were asked for.
             members: shape (P, depth), float32: their cosines, best first, -inf where there are no more.
             ids: shape (P, depth), int64, -1 where there are no more.
+            floor: members that cannot score so much are not kept in mind.
         """
         self._refined = 0
         scores = self.scores[clusters]
@@ -164,7 +164,7 @@ class Looks:
         members = np.where(there, members, np.float32(0))
         fused = self.weight * scores[:, np.newaxis] + (1.0 - self.weight) * members
         self.lasts[clusters] = np.where(there[:, -1], fused[:, -1], -np.inf)
-        kept = there & (fused + errors[:, np.newaxis] >= self.floor - SLACK)
+        kept = there & (fused + errors[:, np.newaxis] >= floor - SLACK)
         # The best come first: those that are not kept are the last ones.
         n_kept = np.count_nonzero(kept, axis=1)
         cut = n_kept < np.count_nonzero(there, axis=1)

@@ -109,8 +109,8 @@ class Pointing(OneQuery):
     def _look(self, clusters: IntArray, depth: int) -> See:
         # What scores less than k others that were seen do, or were found, is none of the hits.
         looks = self._looks
-        looks.floor = min(looks.least(self._k, looks.seen.at_least), self._least if self._parts else np.inf)
-        return See(looks, clusters, depth)
+        floor = min(looks.least(self._k, looks.seen.at_least), self._least if self._parts else math.inf)
+        return See(looks, clusters, depth, floor)
 
     def _open(self, *, certain: bool) -> NDArray[np.bool_]:
         """Clusters that may hold one of the hits that was not asked for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,11 +31,15 @@ class These:
 
 @dataclass(frozen=True, slots=True)
 class See:
-    """The best ``depth`` members of some clusters by their codes: nothing comes back, the ``looks`` know them then."""
+    """The best ``depth`` members of some clusters by their codes: nothing comes back, the ``looks`` know them then.
+
+    Those that cannot score ``floor`` are not kept in mind.
+    """
 
     looks: Looks
     clusters: IntArray
     depth: int
+    floor: float = -math.inf
 
 
 Request = BestOf | These | See
@@ -80,7 +85,7 @@ def see(requests: Sequence[See]) -> None:
         start = 0
         for one in alike:
             rows = slice(start, start + len(one.clusters))
-            one.looks.see(one.clusters, depth, members[rows], ids[rows])
+            one.looks.see(one.clusters, depth, members[rows], ids[rows], one.floor)
             start = rows.stop
 
 

@@ -278,9 +278,9 @@ class GallerySearcher:
             pointed_at, ids, clusters = fetches(asked)
             if pointed_at:
                 # Fine codes give the scores: only a re-ranker needs vectors.
-                again = options.reranker is not None
-                stored = self._store.fetch(served.info, ids, clusters, unchecked=True, vectors=again)
-                if again:
+                reranked = options.reranker is not None
+                stored = self._store.fetch(served.info, ids, clusters, unchecked=True, vectors=reranked)
+                if reranked:
                     known.append(stored)
                 answers.update((row, candidates_of(one, stored)) for row, one in pointed_at.items())
             asked.clear()

@@ -239,18 +239,10 @@ class ForgetfulStore(MemoryGalleryStore):
         self.gone = np.array(gone, dtype=np.int64)
         self.fetched: list[int] = []
 
-    def fetch(
-        self,
-        info: VersionInfo,
-        ids: IntArray,
-        cluster_ids: IntArray,
-        *,
-        unchecked: bool = False,
-        vectors: bool = True,
-    ) -> StoredRows:
+    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray, **options: bool) -> StoredRows:
         self.delete(info, self.gone)
         self.fetched.append(len(ids))
-        return super().fetch(info, ids, cluster_ids, unchecked=unchecked, vectors=vectors)
+        return super().fetch(info, ids, cluster_ids, **options)
 
 
 class TestFetching:
