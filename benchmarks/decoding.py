@@ -26,11 +26,11 @@ from typing import Any
 
 import PIL
 from PIL import Image
+from recipes import ROOT, data_folder, picked
 
 from sbka_milvus.files import replacing
 from sbka_milvus.images import DecodeLimits, Decoders, PhotoFile, find_photos, load_photo_file
 
-ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "benchmarks" / "results" / "decoding.json"
 TARGET = 224
 LARGE = (3000, 2250)
@@ -43,7 +43,7 @@ def main() -> None:
     """Runs the benchmark and writes its report."""
     arguments = parse()
     found = list(find_photos([arguments.data / "sketchy-mini" / "photos"]))
-    small = found[:: max(1, len(found) // arguments.photos)][: arguments.photos]
+    small = picked(found, arguments.photos)
     with tempfile.TemporaryDirectory(prefix="sbka-decoding-") as folder:
         sets = {"small": small, "large": enlarge(small[:_LARGE_PHOTOS], Path(folder))}
         report: dict[str, Any] = {
@@ -74,8 +74,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--photos", type=int, default=1000)
     parser.add_argument("--several", type=int, default=max(2, os.cpu_count() or 1), help="threads or processes at once")
-    default = Path(os.environ.get("SBKA_REAL_DATA", ROOT.parent / "shared" / "data"))
-    parser.add_argument("--data", type=Path, default=default)
+    parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--out", type=Path, default=OUT)
     return parser.parse_args()
 

@@ -30,18 +30,15 @@ from typing import Any
 import numpy as np
 import timm
 import torch
-from recipes import ROOT, data_folder
+from ingest import build, save_weights
+from recipes import ROOT, data_folder, picked
 
 from sbka_milvus.encoders import pieces
-from sbka_milvus.encoders.backbones import BuildRequest
 from sbka_milvus.encoders.bundle import load_bundle
 from sbka_milvus.encoders.encoder import BundleEncoder
-from sbka_milvus.encoders.spec import BackboneSpec
 from sbka_milvus.files import replacing
 from sbka_milvus.images import find_photos, load_photo
 from sbka_milvus.memory import keeping_freed_memory, peak_memory
-from sbka_milvus.pipelines.import_model import import_model
-from sbka_milvus.progress import SilentProgress
 
 WAYS = ("plain", "pieces", "kept", "pieces, kept")
 MODELS = ("timm:mobilenetv2_100", "open_clip:RN50")
@@ -71,7 +68,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="sbka-encoding-") as folder:
         for model in arguments.models:
             bundle = Path(folder) / model.split(":")[1]
-            build(model, bundle, arguments.data)
+            bundle_of(model, bundle, arguments.data)
             report[model] = compare(WAYS, bundle, Path(folder), arguments)
         report["training"] = compare(("plain", "kept"), Path(TRAINED), Path(folder), arguments)
     text = json.dumps(report, indent=1) + "\n"
@@ -94,18 +91,13 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build(model: str, folder: Path, data: Path) -> None:
-    """A bundle: with the weights that there are, else with random ones, on which speed does not depend."""
-    torch.manual_seed(0)
-    weights: Path | None = data / "weights" / "mobilenetv2_100_imagenet1k.safetensors"
+def bundle_of(model: str, folder: Path, data: Path) -> None:
+    """With the weights that there are, else with random ones, on which speed does not depend."""
+    weights = data / "weights" / "mobilenetv2_100_imagenet1k.safetensors"
     if model != MODELS[0]:
-        import open_clip
-
-        name = model.split(":")[1]
         weights = folder.with_suffix(".pt")
-        torch.save(open_clip.create_model(name).state_dict(), weights)
-    request = BuildRequest(BackboneSpec.parse(model), weights, pretrained=False, size=224)
-    import_model(request, folder, "bench", SilentProgress())
+        save_weights(model.split(":")[1], weights)
+    build(model, weights, 224, folder)
 
 
 def compare(ways: Sequence[str], model: Path, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -139,7 +131,7 @@ def vectors_of(folder: Path, way: str) -> Path:
 
 
 def apart(way: str, model: Path, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """One way, in a process of its own: what is kept cannot be given back, and what was chosen stays chosen."""
+    """One way, in a process of its own: what was chosen stays chosen, and a peak stays a peak."""
     command = [sys.executable, __file__, "--way", way, "--model", str(model), "--photos", str(arguments.photos)]
     command += ["--data", str(arguments.data), "--vectors", str(vectors_of(folder, way))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -156,8 +148,7 @@ def encode(arguments: argparse.Namespace) -> dict[str, Any]:
     found = list(find_photos([arguments.data / "sketchy-mini" / "photos"]))
     if not found:
         sys.exit(f"There are no photos in {arguments.data}: set SBKA_REAL_DATA or pass --data.")
-    files = found[:: max(1, len(found) // arguments.photos)][: arguments.photos]
-    photos = [load_photo(file.path, target_size=encoder.input_size) for file in files]
+    photos = [load_photo(file.path, target_size=encoder.input_size) for file in picked(found, arguments.photos)]
     batches = [photos[begin : begin + BATCH] for begin in range(0, len(photos), BATCH)]
     warmed = 0
     while warmed < WARM:

@@ -42,7 +42,7 @@ import numpy as np
 import psutil
 import torch
 from PIL import Image
-from recipes import ROOT, data_folder
+from recipes import ROOT, data_folder, picked
 
 from sbka_milvus.embeddings import Gallery
 from sbka_milvus.embeddings.shards import read_embeddings
@@ -123,7 +123,7 @@ class Bench:
     def _whole(self, count: int) -> dict[str, Any]:
         weights = self.arguments.data / "weights" / "mobilenetv2_100_imagenet1k.safetensors"
         model = self._model("timm:mobilenetv2_100", weights, 224)
-        collection = self._linked(self._pick(count), f"whole-{count}")
+        collection = self._linked(picked(self.photos, count), f"whole-{count}")
         self._cut(collection, count)
         photos = sorted(collection.iterdir())
         rounds = []
@@ -151,9 +151,12 @@ class Bench:
     def peers(self) -> dict[str, Any]:
         """Against other programs."""
         enlarged = self.folder / "camera"
-        for number, path in enumerate(self._pick(self.arguments.camera_photos)):
+        for number, path in enumerate(picked(self.photos, self.arguments.camera_photos)):
             enlarge(path, enlarged / f"{number:05}.jpg")
-        sets = {"as they are": self._linked(self._pick(self.arguments.peer_photos), "peers"), "camera size": enlarged}
+        sets = {
+            "as they are": self._linked(picked(self.photos, self.arguments.peer_photos), "peers"),
+            "camera size": enlarged,
+        }
         found: dict[str, Any] = {}
         for name in self.arguments.peer_models:
             weights = self.folder / f"{name}.pt"
@@ -278,17 +281,11 @@ class Bench:
     def _model(self, backbone: str, weights: Path | None, size: int | None) -> Path:
         folder = self.folder / "models" / backbone.replace(":", "-").replace("/", "-")
         if not folder.exists():
-            torch.manual_seed(0)
-            request = BuildRequest(BackboneSpec.parse(backbone), weights, pretrained=False, size=size)
-            import_model(request, folder, "bench", SilentProgress())
+            build(backbone, weights, size, folder)
         return folder
 
     def _new_gallery(self) -> Path:
         return self.folder / f"gallery-{next(self._galleries)}"
-
-    def _pick(self, count: int) -> list[Path]:
-        """Every n-th: all categories, in the order of the folders."""
-        return self.photos[:: max(1, len(self.photos) // count)][:count]
 
     def _linked(self, photos: Sequence[Path], name: str) -> Path:
         """A folder of just these."""
@@ -315,7 +312,7 @@ class Bench:
         if folder.exists():
             return folder
         contents = []
-        for path in self._pick(500):
+        for path in picked(self.photos, 500):
             with Image.open(path) as image:
                 image.thumbnail((SMALL_SIDE, SMALL_SIDE))
                 image.convert("RGB").save(self.folder / "small.jpg", quality=85)
@@ -364,6 +361,13 @@ def enlarge(path: Path, target: Path) -> None:
     target.parent.mkdir(exist_ok=True)
     with Image.open(path) as image:
         image.convert("RGB").resize(CAMERA, Image.Resampling.BICUBIC).save(target, quality=90)
+
+
+def build(backbone: str, weights: Path | None, size: int | None, folder: Path) -> None:
+    """A bundle, with the given weights or with random ones, always the same."""
+    torch.manual_seed(0)
+    request = BuildRequest(BackboneSpec.parse(backbone), weights, pretrained=False, size=size)
+    import_model(request, folder, "bench", SilentProgress())
 
 
 def save_weights(name: str, path: Path) -> None:

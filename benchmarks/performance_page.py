@@ -14,14 +14,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from recipes import ROOT
-from search import AS_SURE
+from search_plots import WAYS
 
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- figures -->", "<!-- end -->"
 SMALL, LARGE, SERVER = "lite-10000", "lite-100000", "server-100000"
 HNSW = "whole, HNSW"
-WAYS = ("default", "exact", "default, no codes", "16 probes", HNSW, AS_SURE, "whole, partitions")
 IN_PROCESS = ("flat", "IVF, 16 probes", "HNSW")
 AS_SURE_RATIO = "faster_than_hnsw_of_recall_0.99"
 PLOTS = {
@@ -121,8 +120,8 @@ def of_work(runs: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     yield (
         "100,000 photos: share that Milvus is asked for; share compared by codes",
         "5 % by default, 15 % exact",
-        f"{default['rows_share']:.2%} and {exact['rows_share']:.2%}; {default['codes_share']:.1%} and "
-        f"**{exact['codes_share']:.0%}**",
+        f"{100 * default['rows_share']:.2f} % and {100 * exact['rows_share']:.2f} %; "
+        f"{100 * default['codes_share']:.1f} % and **{100 * exact['codes_share']:.0f} %**",
     )
     large, small = (runs[run]["batch"]["default"]["throughput"] for run in (LARGE, SMALL))
     yield "64 queries together: times the throughput of one at a time", "5", f"**{large:.1f}** ({small:.1f} at 10,000)"
@@ -148,7 +147,7 @@ def of_latency(latency: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     yield (
         "what a search adds to encoding the sketch (MobileNetV2)",
         "15 %",
-        f"**{search['searching over encoding'] - 1:.0%}** ({search['encoding ms']:.1f} to "
+        f"**{100 * (search['searching over encoding'] - 1):.0f} %** ({search['encoding ms']:.1f} to "
         f"{search['searching ms']:.1f} ms)",
     )
     yield (

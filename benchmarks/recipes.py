@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sbka_milvus.encoders.backbones import BuildRequest
 from sbka_milvus.encoders.spec import BackboneSpec
@@ -17,6 +17,8 @@ from sbka_milvus.pipelines.labelled import LabelledVectors, encode_images
 from sbka_milvus.pipelines.train import TrainRequest
 from sbka_milvus.progress import SilentProgress
 from sbka_milvus.training.options import TrainingOptions
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTE = "a subset of Sketchy: real figures, not comparable with published ones"
@@ -100,6 +102,11 @@ class RealData:
             for folder, drawn in ((self.sketches, True), (self.photos, False))
         )
         return sketches, photos
+
+
+def picked(items: Sequence[T], count: int) -> Sequence[T]:
+    """So many of them, every n-th: photos of all categories, where these follow one another."""
+    return items[:: max(1, len(items) // count)][:count]
 
 
 def make_once(folder: Path, data: Path, make: Callable[[], dict[str, Any]]) -> None:

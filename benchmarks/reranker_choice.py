@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from ladder import cell, spread
 from recipes import NOTE, ROOT, RealData, data_folder
-from served import reranked
+from served import reranked, trainings
 
 from sbka_milvus.errors import SbkaError
 from sbka_milvus.factory import ingest_into
@@ -68,9 +68,7 @@ def main() -> None:
     parser.add_argument("--arm", default="one_way")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "reranker-choice.json")
     arguments = parser.parse_args()
-    models = sorted(path.parent for path in arguments.work.glob(f"{arguments.split}-{arguments.arm}-*/run.json"))
-    if not models:
-        sys.exit(f"There is no training of {arguments.arm} in {arguments.work}: see benchmarks/ladder_train.py.")
+    models = trainings(arguments.work, arguments.split, arguments.arm)
     data = RealData(arguments.data, arguments.split)
     try:
         runs = [one_training(folder, data) for folder in models]

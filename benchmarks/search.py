@@ -484,15 +484,7 @@ class Direct(MemoryGalleryStore):
             found.append(Candidates(self._ids[at], uris, self._of.clustering.assignments[at], scores[best]))
         return found
 
-    def fetch(
-        self,
-        info: VersionInfo,
-        ids: IntArray,
-        cluster_ids: IntArray,
-        *,
-        unchecked: bool = False,
-        vectors: bool = True,
-    ) -> Any:
+    def fetch(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray, *, vectors: bool = True, **_: Any) -> Any:
         from sbka_milvus.types import StoredRows
 
         ids = np.sort(ids)

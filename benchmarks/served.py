@@ -60,9 +60,7 @@ def main() -> None:
     parser.add_argument("--rerankers", default="", help=f"rows to add, of {', '.join(NAMES)}; comma-separated")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "served.json")
     arguments = parser.parse_args()
-    models = sorted(path.parent for path in arguments.work.glob(f"{arguments.split}-{arguments.arm}-*/run.json"))
-    if not models:
-        sys.exit(f"There is no training of {arguments.arm} in {arguments.work}: see benchmarks/ladder_train.py.")
+    models = trainings(arguments.work, arguments.split, arguments.arm)
     rerankers = tuple(name for name in arguments.rerankers.split(",") if name)
     methods = (*METHODS, *rerankers)
     data = RealData(arguments.data, arguments.split)
@@ -92,6 +90,14 @@ def main() -> None:
         for method in methods:
             row = report["summary"][form][method]
             print(f"| {form}, {method} | " + " | ".join(cell(row[metric]) for metric in METRICS) + " |")
+
+
+def trainings(work: Path, split: str, arm: str) -> list[Path]:
+    """The folders of whole trainings; ends the program where there is none."""
+    found = sorted(path.parent for path in work.glob(f"{split}-{arm}-*/run.json"))
+    if not found:
+        sys.exit(f"There is no training of {arm} in {work}: see benchmarks/ladder_train.py.")
+    return found
 
 
 def served(folder: Path, data: RealData, root: Path, rerankers: Sequence[str] = ()) -> dict[str, Any]:
