@@ -99,15 +99,26 @@ class MemberCodes(Protocol):
     def errors(self) -> FloatArray:
         """By how much the cosine of a code may differ from the true one, of each cluster; shape (K,), float32."""
 
+    def turned(self, queries: FloatArray) -> FloatArray:
+        """Queries as the other methods take them.
+
+        Args:
+            queries: shape (Q, D), float32, unit rows.
+
+        Returns:
+            shape (Q, D), float32.
+        """
+
     def best(
-        self, queries: FloatArray, clusters: IntArray, scores: FloatArray, depth: int
+        self, queries: FloatArray, of: IntArray, clusters: IntArray, scores: FloatArray, depth: int
     ) -> tuple[FloatArray, IntArray]:
         """The members of some clusters that are most like a query each, as their codes have it.
 
         Args:
-            queries: shape (P, D), float32, unit rows.
-            clusters: shape (P,), int64: where to look for each.
-            scores: shape (P,), float32: cosine of each query and the cluster's centroid.
+            queries: shape (Q, D), float32: see :meth:`turned`.
+            of: shape (P,), int64: the query of each pair.
+            clusters: shape (P,), int64: where to look for it.
+            scores: shape (P,), float32: cosine of the query and the cluster's centroid.
             depth: members of each, at least 1.
 
         Returns:
@@ -115,13 +126,30 @@ class MemberCodes(Protocol):
             shape (P, depth), int64, -1 there.
         """
 
-    def finer(self, query: FloatArray, ids: IntArray, cosines: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Cosines of a few members that :meth:`best` has found, more exactly.
+    def above(
+        self, query: FloatArray, clusters: IntArray, scores: FloatArray, least: FloatArray
+    ) -> tuple[IntArray, FloatArray, IntArray, IntArray]:
+        """All members of some clusters that may be so much like a query, by their codes and what those may be off.
 
         Args:
-            query: shape (D,), float32, of unit length.
+            query: shape (D,), float32: see :meth:`turned`.
+            clusters: shape (P,), int64.
+            scores: shape (P,), float32: cosine of the query and each cluster's centroid.
+            least: shape (P,), float32, in [-2, 2]: the true cosine that is wanted.
+
+        Returns:
+            For n members the place of their cluster, shape (n,), int64, ascending; their cosines, shape (n,), float32,
+            as :meth:`best` gives them; and their ids, shape (n,), int64. And of how many members of each cluster the
+            whole code was compared, shape (P,), int64.
+        """
+
+    def finer(self, query: FloatArray, ids: IntArray, cosines: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Cosines of a few members that :meth:`best` or :meth:`above` has found, more exactly.
+
+        Args:
+            query: shape (D,), float32: see :meth:`turned`.
             ids: shape (n,), int64.
-            cosines: shape (n,), float32: as :meth:`best` gave them.
+            cosines: shape (n,), float32: as they were found.
 
         Returns:
             Cosines, shape (n,), float32; and by how much each may differ from the true one, likewise.

@@ -45,12 +45,15 @@ class FineCodes:
         rows = np.zeros((len(ids), len(steps)), dtype=DTYPE)
         return cls(np.sort(ids), rows, np.zeros(len(ids), dtype=np.float32), steps)
 
-    def put(self, ids: IntArray, lost: FloatArray) -> None:
+    def put(self, ids: IntArray, lost: FloatArray) -> IntArray:
         """Codes what some photos lost.
 
         Args:
             ids: shape (n,), int64.
             lost: shape (n, D), float32.
+
+        Returns:
+            Their rows, shape (n,), int64.
         """
         steps = np.maximum(self.steps, _SMALLEST)
         rows = np.clip(np.rint((lost / steps + 0.5) * _MOST), 0, _MOST).astype(DTYPE)
@@ -58,10 +61,11 @@ class FineCodes:
         at = np.searchsorted(self.ids, ids)
         self.rows[at] = rows
         self.errors[at] = np.sqrt(np.einsum("nd,nd->n", left, left)) + np.float32(ROUNDING)
+        return at
 
     def finer(self, query: FloatArray, ids: IntArray, cosines: FloatArray) -> tuple[FloatArray, FloatArray]:
         """See :meth:`~sbka_milvus.clusters.codes.ClusterCodes.finer`."""
         at = np.searchsorted(self.ids, ids)
         weights = query * np.maximum(self.steps, _SMALLEST)
-        lost = self.rows[at].astype(np.float32) @ (weights / _MOST) - weights.sum() / 2
+        lost = np.vecdot(self.rows[at].astype(np.float32), weights / _MOST) - weights.sum() / 2
         return np.asarray(cosines + lost, dtype=np.float32), self.errors[at]

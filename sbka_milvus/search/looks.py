@@ -16,12 +16,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from sbka_milvus.protocols import MemberCodes
 from sbka_milvus.search.bounds import SLACK, member_bounds
 from sbka_milvus.search.served import Served
 from sbka_milvus.types import FloatArray, IntArray
 
 _USUAL_ERROR = 2e-3
 """By how much the cosine of a code is off at most, as a rule."""
+_BELOW = 4 * SLACK
+"""So much below what is wanted codes are looked for: what float32 is wrong by leaves nothing out."""
 _BOOL = NDArray[np.bool_]
 
 
@@ -85,13 +88,12 @@ class Looks:
 
     Args:
         served: the version.
-        query: shape (D,), float32: as the version is searched.
         scores: shape (K,), float32: cosines of the query and the centroids.
         weight: of the cluster score.
+        turned: shape (D,), float32: the query as codes are compared with it; none: there are no codes.
 
     Attributes:
         served: see above.
-        query: see above.
         scores: see above.
         weight: see above.
         sizes: shape (K,), int64.
@@ -102,7 +104,7 @@ class Looks:
         seen: those members, the best of each cluster.
     """
 
-    def __init__(self, served: Served, query: FloatArray, scores: FloatArray, weight: float) -> None:
+    def __init__(self, served: Served, scores: FloatArray, weight: float, turned: FloatArray | None = None) -> None:
         self.scores = scores
         self.sizes = served.table.sizes
         self.bounds = weight * scores + (1.0 - weight) * member_bounds(scores, served.table.radii)
@@ -112,7 +114,8 @@ class Looks:
         self.seen = _NOTHING
         self.weight = weight
         self.served = served
-        self.query = query
+        self._turned = turned
+        self._whole: IntArray = np.zeros(len(scores), dtype=np.int64)
         self._excess = -np.inf
         self._refined = 0
         """For how many members what was seen is refined."""
@@ -123,20 +126,31 @@ class Looks:
         return self.served.codes is not None
 
     @property
+    def n_seen(self) -> int:
+        """Photos of which the whole codes were compared."""
+        return int(self._whole.sum())
+
+    @property
     def usual_error(self) -> float:
         """By how much the fused score that a code gives is off at most, as a rule."""
         return (1.0 - self.weight) * _USUAL_ERROR
 
     def errors_of(self, clusters: IntArray) -> FloatArray:
         """By how much the fused score that a code gives may be off, in some clusters; shape (P,), float32."""
-        codes = self.served.codes
-        assert codes is not None
-        return np.asarray((1.0 - self.weight) * codes.errors[clusters], dtype=np.float32)
+        return np.asarray((1.0 - self.weight) * self.codes.errors[clusters], dtype=np.float32)
 
     @property
-    def n_seen(self) -> int:
-        """Photos of which the codes were compared."""
-        return int(self.sizes[self.looked].sum())
+    def codes(self) -> MemberCodes:
+        """Of the version, which has some."""
+        codes = self.served.codes
+        assert codes is not None
+        return codes
+
+    @property
+    def turned(self) -> FloatArray:
+        """The query as they are compared with it."""
+        assert self._turned is not None
+        return self._turned
 
     def see(self, clusters: IntArray, depth: int, members: FloatArray, ids: IntArray, floor: float = -math.inf) -> None:
         """Takes what the codes of some clusters say.
@@ -149,36 +163,89 @@ class Looks:
             floor: members that cannot score so much are not kept in mind.
         """
         self._refined = 0
+        self._whole[clusters] = self.sizes[clusters]
         scores = self.scores[clusters]
         errors = self.errors_of(clusters)
         self.note(members[:, 0] - scores)
         best = self.weight * scores + (1.0 - self.weight) * members[:, 0] + errors
         self.bounds[clusters] = np.minimum(self.bounds[clusters], best)
+        there = ids >= 0
+        members = np.where(there, members, np.float32(0))
+        fused = self.weight * scores[:, np.newaxis] + (1.0 - self.weight) * members
+        kept = there & (fused + errors[:, np.newaxis] >= floor - SLACK)
+        # The best come first: those that are not kept are the last ones.
+        n_kept = np.count_nonzero(kept, axis=1)
+        cut = n_kept < np.count_nonzero(there, axis=1)
+        rows, places = np.nonzero(kept)
+        self._keep(clusters, rows, members[rows, places], ids[rows, places])
+        self.depths[clusters] = np.where(cut, n_kept, depth)
+        self.lasts[clusters] = np.where(there[:, -1], fused[:, -1], -np.inf)
+        self.lasts[clusters[cut]] = fused[cut, n_kept[cut]]
+
+    def least_members(self, clusters: IntArray, floor: float) -> FloatArray:
+        """The cosine that a member must have to score ``floor``.
+
+        Returns:
+            shape (P,), float32, in [-2, 2]: beyond that all do, or none.
+        """
+        own = max(1.0 - self.weight, 1e-9)
+        least = (floor - _BELOW - self.weight * self.scores[clusters].astype(np.float64)) / own
+        return np.asarray(np.clip(least, -2.0, 2.0), dtype=np.float32)
+
+    def see_above(
+        self,
+        clusters: IntArray,
+        floor: float,
+        rows: IntArray,
+        members: FloatArray,
+        ids: IntArray,
+        whole: IntArray,
+    ) -> None:
+        """Takes what the codes of some clusters say, of all members that can score ``floor``.
+
+        Args:
+            clusters: shape (P,), int64.
+            floor: see above.
+            rows: shape (n,), int64: the place of each member's cluster among them.
+            members: shape (n,), float32: their cosines.
+            ids: shape (n,), int64.
+            whole: shape (P,), int64: of how many members of each the whole code was compared.
+        """
+        self._refined = 0
+        self._whole[clusters] = np.maximum(self._whole[clusters], whole)
+        self.note(members - self.scores[clusters[rows]])
+        errors = self.errors_of(clusters)
+        # None of the others scores so much, be its code off as far as it may.
+        others = np.float32(floor - _BELOW) - errors
+        best = np.where(self.sizes[clusters] > np.bincount(rows, minlength=len(clusters)), others, np.float32(-np.inf))
+        fused = self.weight * self.scores[clusters[rows]] + np.float32(1.0 - self.weight) * members
+        np.maximum.at(best, rows, fused)
+        self.bounds[clusters] = np.minimum(self.bounds[clusters], best + errors)
+        self._keep(clusters, rows, members, ids)
+        self.depths[clusters] = np.bincount(rows, minlength=len(clusters))
+        self.lasts[clusters] = others
+
+    def _keep(self, clusters: IntArray, rows: IntArray, members: FloatArray, ids: IntArray) -> None:
+        """Keeps members of some clusters in mind, in the place of what was seen of those before."""
         before = self.seen
         if self.looked[clusters].any():
             again = np.zeros(len(self.looked), dtype=np.bool_)
             again[clusters] = True
             before = before.only(~again[before.clusters])
         self.looked[clusters] = True
-        there = ids >= 0
-        members = np.where(there, members, np.float32(0))
-        fused = self.weight * scores[:, np.newaxis] + (1.0 - self.weight) * members
-        self.lasts[clusters] = np.where(there[:, -1], fused[:, -1], -np.inf)
-        kept = there & (fused + errors[:, np.newaxis] >= floor - SLACK)
-        # The best come first: those that are not kept are the last ones.
-        n_kept = np.count_nonzero(kept, axis=1)
-        cut = n_kept < np.count_nonzero(there, axis=1)
-        self.depths[clusters] = np.where(cut, n_kept, depth)
-        self.lasts[clusters[cut]] = fused[cut, n_kept[cut]]
-        of = np.broadcast_to(clusters[:, np.newaxis], ids.shape)
-        off = np.broadcast_to(errors[:, np.newaxis], ids.shape)
+        of, own = clusters[rows], np.float32(1.0 - self.weight)
+        fused = np.asarray(self.weight * self.scores[of] + own * members, dtype=np.float32)
+        fresh = Seen(of, ids, members, fused, self.errors_of(of), np.zeros(len(ids), dtype=np.bool_))
+        if len(before) == 0:
+            self.seen = fresh
+            return
         self.seen = Seen(
-            np.concatenate([before.clusters, of[kept]]),
-            np.concatenate([before.ids, ids[kept]]),
-            np.concatenate([before.members, members[kept]]),
-            np.concatenate([before.fused, fused[kept].astype(np.float32)]),
-            np.concatenate([before.errors, off[kept]]),
-            np.concatenate([before.fine, np.zeros(int(n_kept.sum()), dtype=np.bool_)]),
+            np.concatenate([before.clusters, fresh.clusters]),
+            np.concatenate([before.ids, fresh.ids]),
+            np.concatenate([before.members, fresh.members]),
+            np.concatenate([before.fused, fresh.fused]),
+            np.concatenate([before.errors, fresh.errors]),
+            np.concatenate([before.fine, fresh.fine]),
         )
 
     def refine(self, k: int) -> None:
@@ -198,7 +265,7 @@ class Looks:
         codes, rows = self.served.codes, np.flatnonzero(which)
         if codes is None or len(rows) == 0:
             return seen
-        members, errors = codes.finer(self.query, seen.ids[rows], seen.members[rows])
+        members, errors = codes.finer(self.turned, seen.ids[rows], seen.members[rows])
         seen = replace(
             seen, members=seen.members.copy(), fused=seen.fused.copy(), errors=seen.errors.copy(), fine=seen.fine.copy()
         )

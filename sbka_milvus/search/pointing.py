@@ -20,7 +20,7 @@ from sbka_milvus.search.one_query import OneQuery
 from sbka_milvus.search.options import SearchOptions
 from sbka_milvus.search.requests import Probed, See, These
 from sbka_milvus.search.scores import select_probes
-from sbka_milvus.types import Candidates, IntArray
+from sbka_milvus.types import Candidates, FloatArray, IntArray
 
 MOST = 1000
 """Hits up to which photos are asked for by their ids: more are quicker had by their clusters."""
@@ -52,8 +52,11 @@ class Pointing(OneQuery):
         first = select_probes(looks.scores, n_first, looks.sizes)
         if len(first):
             yield self._look(first, self._k + _SPARE)
-        while len(left := looks.worth_looking(looks.least(self._k), certain=certain, most=_LOOK)):
-            yield self._look(left, self._k + _SPARE)
+        if certain:
+            yield from self._look_everywhere()
+        else:
+            while len(left := looks.worth_looking(looks.least(self._k), certain=False, most=_LOOK)):
+                yield self._look(left, self._k + _SPARE)
         while True:
             looks.refine(self._k)
             wanted = looks.finer(self._wanted())
@@ -69,6 +72,23 @@ class Pointing(OneQuery):
             if self._is_late:
                 break
         return self._outcome(exact=not self._open(certain=True).any(), rows=len(self._asked))
+
+    def _look_everywhere(self) -> Generator[See, Candidates, None]:
+        """Looks at all clusters that may hold one of the k best, the most promising first, until all such were seen."""
+        looks, most = self._looks, _LOOK
+        while True:
+            # The better it is known what the hits score at least, the fewer others have to be kept in mind.
+            looks.refine(self._k)
+            least = self._floor
+            if math.isfinite(least):
+                left = np.flatnonzero((looks.depths < looks.sizes) & (self._unseen(certain=True) >= least - SLACK))
+                left = left[np.argsort(-looks.estimates()[left], kind="stable")][:most]
+                most = len(looks.sizes)
+            else:
+                left = looks.worth_looking(least, certain=True, most=_LOOK)
+            if len(left) == 0:
+                return
+            yield self._look(left, self._k + _SPARE)
 
     def _seen(self, certain: bool) -> Seen:
         """Members that were seen by their codes and not asked for yet."""
@@ -107,24 +127,33 @@ class Pointing(OneQuery):
         return self._look(deeper, min(depth, int(looks.sizes[deeper].max())))
 
     def _look(self, clusters: IntArray, depth: int) -> See:
-        # What scores less than k others that were seen do, or were found, is none of the hits.
+        everything = self._options.certain and math.isfinite(self._floor)
+        return See(self._looks, clusters, None if everything else depth, self._floor)
+
+    @property
+    def _floor(self) -> float:
+        """What scores less than k others that were seen do, or were found, is none of the hits."""
         looks = self._looks
-        floor = min(looks.least(self._k, looks.seen.at_least), self._least if self._parts else math.inf)
-        return See(looks, clusters, depth, floor)
+        return min(looks.least(self._k, looks.seen.at_least), self._least if self._parts else math.inf)
 
     def _open(self, *, certain: bool) -> NDArray[np.bool_]:
         """Clusters that may hold one of the hits that was not asked for."""
-        looks = self._looks
-        rest = np.where(looks.looked, -np.inf, looks.bounds if certain else looks.estimates())
+        rest = self._unseen(certain=certain)
         left = self._seen(certain)
         np.maximum.at(rest, left.clusters, left.fused + left.errors)
+        return np.isfinite(rest) & (rest >= self._least - SLACK)
+
+    def _unseen(self, *, certain: bool) -> FloatArray:
+        """How well a member of each cluster that was not seen may score; shape (K,), float32, -inf where all were."""
+        looks = self._looks
+        rest = np.where(looks.looked | (looks.sizes == 0), -np.inf, looks.bounds if certain else looks.estimates())
         # Of a cluster that was not seen to its end: the code of none of the others is better than that of the last one.
         cut = np.flatnonzero(looks.looked & (looks.depths < looks.sizes))
         errors = looks.errors_of(cut)
         if not certain:
             errors = np.minimum(errors, looks.usual_error)
-        rest[cut] = np.maximum(rest[cut], looks.lasts[cut] + errors)
-        return (looks.sizes > 0) & np.isfinite(rest) & (rest >= self._least - SLACK)
+        rest[cut] = looks.lasts[cut] + errors
+        return rest
 
 
 def contained(values: IntArray, among: IntArray) -> NDArray[np.bool_]:

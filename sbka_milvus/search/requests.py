@@ -33,12 +33,12 @@ class These:
 class See:
     """The best ``depth`` members of some clusters by their codes: nothing comes back, the ``looks`` know them then.
 
-    Those that cannot score ``floor`` are not kept in mind.
+    Those that cannot score ``floor`` are not kept in mind. Without a depth: all that can.
     """
 
     looks: Looks
     clusters: IntArray
-    depth: int
+    depth: int | None
     floor: float = -math.inf
 
 
@@ -69,24 +69,30 @@ class Probed:
 
 
 def see(requests: Sequence[See]) -> None:
-    """Compares the codes that some queries of one version ask for; those of one depth together."""
+    """Compares the codes that some queries of one version ask for; the best of one depth together."""
     by_depth: dict[int, list[See]] = {}
     for request in requests:
-        by_depth.setdefault(request.depth, []).append(request)
+        if request.depth is None:
+            looks, clusters = request.looks, request.clusters
+            least = looks.least_members(clusters, request.floor)
+            places, members, ids, whole = looks.codes.above(looks.turned, clusters, looks.scores[clusters], least)
+            looks.see_above(clusters, request.floor, places, members, ids, whole)
+        else:
+            by_depth.setdefault(request.depth, []).append(request)
     for depth, alike in by_depth.items():
-        codes = alike[0].looks.served.codes
-        assert codes is not None
-        queries = np.concatenate(
-            [np.broadcast_to(one.looks.query, (len(one.clusters), len(one.looks.query))) for one in alike]
+        counts = [len(one.clusters) for one in alike]
+        members, ids = alike[0].looks.codes.best(
+            np.stack([one.looks.turned for one in alike]),
+            np.repeat(np.arange(len(alike)), counts),
+            np.concatenate([one.clusters for one in alike]),
+            np.concatenate([one.looks.scores[one.clusters] for one in alike]),
+            depth,
         )
-        clusters = np.concatenate([one.clusters for one in alike])
-        scores = np.concatenate([one.looks.scores[one.clusters] for one in alike])
-        members, ids = codes.best(queries, clusters, scores, depth)
         start = 0
-        for one in alike:
-            rows = slice(start, start + len(one.clusters))
+        for one, count in zip(alike, counts, strict=True):
+            rows = slice(start, start + count)
             one.looks.see(one.clusters, depth, members[rows], ids[rows], one.floor)
-            start = rows.stop
+            start += count
 
 
 def searches(asked: Mapping[int, Request]) -> Iterator[tuple[list[int], BestOf]]:

@@ -247,8 +247,9 @@ class GallerySearcher:
         by_clusters = options.where or options.n_probe or options.per_cluster
         pointed = served.codes is not None and wanted <= MOST and not by_clusters
         runs: list[Generator[Request, Candidates, Probed]] = []
-        for query, to_clusters in zip(queries, scores, strict=True):
-            looks = Looks(served, query, to_clusters, weight)
+        turned = queries if served.codes is None else served.codes.turned(queries)
+        for query, to_clusters in zip(turned, scores, strict=True):
+            looks = Looks(served, to_clusters, weight, query)
             if pointed:
                 runs.append(Pointing(looks, wanted, options, deadline=deadline).run())
             else:

@@ -33,6 +33,7 @@ from sbka_milvus.types import (
 
 TIE = 2e-6
 YEARS = 5
+CODES = [None, "whole", "in halves"]
 
 
 @dataclass
@@ -84,10 +85,12 @@ class Case:
         self.gone = set(gone.tolist())
         return info
 
-    def searcher(self, store: GalleryStore, *, codes: bool, max_limit: int = 16_384) -> GallerySearcher:
+    def searcher(self, store: GalleryStore, *, codes: str | None, max_limit: int = 16_384) -> GallerySearcher:
         made = None
         if codes and len(self.uris):
-            made = ClusterCodes.fit(self.embeddings.ids, self.vectors, self.assignments, self.table.centroids)
+            made = ClusterCodes.fit(
+                self.embeddings.ids, self.vectors, self.assignments, self.table.centroids, halves=codes == "in halves"
+            )
         return GallerySearcher(
             store, "cats", max_limit=max_limit, copies_of=lambda info: self.copies, codes_of=lambda info: made
         )
@@ -146,7 +149,7 @@ cases = st.builds(
     year=st.one_of(st.none(), st.none(), st.integers(0, YEARS)),
     offset=st.sampled_from([0, 0, 0, 3, 70]),
     per_cluster=st.sampled_from([None, None, None, 1, 4]),
-    codes=st.booleans(),
+    codes=st.sampled_from(CODES),
 )
 def test_exact_results_are_those_of_brute_force(case, data, k, weight, year, offset, per_cluster, codes):
     store = MemoryGalleryStore()
@@ -171,7 +174,7 @@ def test_exact_results_are_those_of_brute_force(case, data, k, weight, year, off
     limits=st.sampled_from(
         [{}, {"n_probe": 1}, {"n_probe": 3}, {"max_probe": 1}, {"max_probe": 5, "exact": True}, {"deadline_ms": 1e-6}]
     ),
-    codes=st.booleans(),
+    codes=st.sampled_from(CODES),
 )
 def test_whatever_says_that_it_is_exact_is(case, k, weight, limits, codes):
     store = MemoryGalleryStore()
@@ -293,9 +296,7 @@ def test_what_an_index_may_miss_is_not_called_exact(overlapping, index):
     store = MemoryGalleryStore()
     info = overlapping.serve(store, np.empty(0, np.int64))
     query = overlapping.queries[0]
-    looks = Looks(
-        Served(replace(info, index=index), overlapping.table), query, overlapping.table.centroids @ query, 0.8
-    )
+    looks = Looks(Served(replace(info, index=index), overlapping.table), overlapping.table.centroids @ query, 0.8)
     run = Probing(looks, 20, SearchOptions(exact=True), max_limit=16_384).run()
     asked = next(run)
     with pytest.raises(StopIteration) as done:
@@ -306,8 +307,10 @@ def test_what_an_index_may_miss_is_not_called_exact(overlapping, index):
 
 
 @pytest.mark.parametrize("max_partitions", [256, 5])
-@pytest.mark.parametrize("codes", [True, False])
-def test_milvus_gives_what_the_twin_gives(tmp_path: Path, max_partitions: int, codes: bool, overlapping: Any) -> None:
+@pytest.mark.parametrize("codes", CODES)
+def test_milvus_gives_what_the_twin_gives(
+    tmp_path: Path, max_partitions: int, codes: str | None, overlapping: Any
+) -> None:
     memory = MemoryGalleryStore()
     with MilvusGalleryStore(str(tmp_path / "lite"), max_partitions=max_partitions) as milvus:
         gone = np.arange(0, 4000, 7)
