@@ -315,6 +315,7 @@ class GalleryStore(Protocol):
         cluster_ids: IntArray,
         *,
         unchecked: bool = False,
+        served: bool = False,
         vectors: bool = True,
     ) -> StoredRows:
         """Photos by their ids.
@@ -324,6 +325,7 @@ class GalleryStore(Protocol):
             ids: shape (n,), int64, distinct.
             cluster_ids: shape (n,), int64: the cluster of each.
             unchecked: as for :meth:`search`.
+            served: tell whether the version is the one that is served, at the time of the call: mostly by that call.
             vectors: whether to read them: most of what such a call costs.
 
         Returns:
@@ -331,6 +333,7 @@ class GalleryStore(Protocol):
 
         Raises:
             InvalidValue: A cluster does not exist.
+            CollectionMissing: Another version is served than the one that was asked for, or none.
         """
 
     def scan(self, info: VersionInfo, batch_size: int = 1000) -> Iterator[GalleryRows]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -66,6 +66,37 @@ class Probed:
     exact: bool
     rows: int
     codes: int
+
+
+@dataclass
+class Fetched:
+    """What was asked of the store for one search.
+
+    Attributes:
+        follows: whether photos are fetched from the version that is served, or else not at all.
+        vectors: photos whose vectors were fetched: a re-ranker may need them.
+        told: answers that came from the version that was served at the time.
+        untold: answers of which that is not known.
+    """
+
+    follows: bool
+    vectors: list[StoredRows] = field(default_factory=list)
+    told: int = 0
+    untold: int = 0
+
+    def take(self, stored: StoredRows, *, vectors: bool) -> None:
+        """Takes photos that were fetched."""
+        if vectors:
+            self.vectors.append(stored)
+        if self.follows:
+            self.told += 1
+        else:
+            self.untold += 1
+
+    @property
+    def is_served(self) -> bool:
+        """Whether all of it is of the version that was served all along."""
+        return self.told > 0 and self.untold == 0
 
 
 def see(requests: Sequence[See]) -> None:

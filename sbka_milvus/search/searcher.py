@@ -13,11 +13,11 @@ from sbka_milvus.search.looks import Looks
 from sbka_milvus.search.options import SearchOptions
 from sbka_milvus.search.pointing import MOST, Pointing
 from sbka_milvus.search.probing import Probing
-from sbka_milvus.search.requests import Probed, Request, See, candidates_of, fetches, searches, see
+from sbka_milvus.search.requests import Fetched, Probed, Request, See, candidates_of, fetches, searches, see
 from sbka_milvus.search.reranking import Reranking, require_depth
 from sbka_milvus.search.scores import score_clusters
 from sbka_milvus.search.served import NOTHING, Served, find_matching, require_model
-from sbka_milvus.types import Candidates, FloatArray, SearchResult, StoredRows, VersionInfo, require_unit_rows
+from sbka_milvus.types import Candidates, FloatArray, SearchResult, VersionInfo, require_unit_rows
 
 DEFAULT_MAX_LIMIT = 16_384
 """The most results of one Milvus search."""
@@ -142,10 +142,12 @@ class GallerySearcher:
             raise InvalidValue(f"k is {k}; at least one hit must be asked for.")
         served = self._cached or self._served()
         for _ in range(_MOST_SWITCHES):
-            # The version that was served last is searched at once, and looked up afterwards: if it is served still, it
-            # was all along. Else it starts over on the one that is, whatever came of it.
+            # The version that was served last is searched at once, and looked up afterwards, where no answer has told
+            # that it is the one: if it is served still, it was all along. Else it starts over on the one that is,
+            # whatever came of it.
             try:
-                found, shown = self._search(served, queries, k, options, fingerprint, judged if judge else 0)
+                fetched = Fetched(follows=self._version is None)
+                found, shown = self._search(served, queries, k, options, fingerprint, judged if judge else 0, fetched)
             except StoreUnavailable:
                 raise
             except SbkaError:
@@ -154,12 +156,16 @@ class GallerySearcher:
                     raise
                 served = fresh
                 continue
+            if fetched.is_served:
+                break
             fresh = self._served()
             if fresh.info == served.info:
                 break
             served = fresh
         else:
             # It is switched faster than it is searched.
+            fetched = Fetched(follows=False)
+            found, shown = self._search(served, queries, k, options, fingerprint, judged if judge else 0, fetched)
             self._store.confirm(served.info)
         if judge is None:
             return found
@@ -174,11 +180,13 @@ class GallerySearcher:
         options: SearchOptions,
         fingerprint: str | None,
         judged: int,
+        fetched: Fetched,
     ) -> tuple[list[SearchResult], list[SearchResult]]:
         """The results of one version, which is not asked whether it is there; and those that a judge should see.
 
         Args:
             judged: how many hits it should see at least where the results are re-ranked; 0: there is no judge.
+            fetched: takes what is fetched.
         """
         reranker = options.chosen_reranker
         depth = 0 if reranker is None else require_depth(options, k)
@@ -189,13 +197,13 @@ class GallerySearcher:
         lifted = served.queries(queries)
         scores = score_clusters(lifted, served.table.centroids)
         require_unit_rows(lifted, "queries")
-        known: list[StoredRows] = []
-        probed = self._probed(served, lifted, scores, wanted, options, weight, known)
+        probed = self._probed(served, lifted, scores, wanted, options, weight, fetched)
         if reranker is None:
             found = _results(served, lifted, scores, probed, options, weight, k)
             return found, found
         reranking = Reranking(self._store, served, reranker, depth, weight)
-        again = reranking.reranked(lifted, scores, probed, known)
+        again = reranking.reranked(lifted, scores, probed, fetched.vectors)
+        fetched.untold += 1
         found = _results(served, lifted, scores, again, options, weight, k)
         if judged == 0:
             return found, found
@@ -237,12 +245,9 @@ class GallerySearcher:
         wanted: int,
         options: SearchOptions,
         weight: float,
-        known: list[StoredRows],
+        fetched: Fetched,
     ) -> list[Probed]:
-        """All queries, each looking into the clusters that it needs; requests that agree go together.
-
-        Photos whose vectors were fetched are added to ``known``, where a re-ranker may need them.
-        """
+        """All queries, each looking into the clusters that it needs; requests that agree go together."""
         deadline = None if options.deadline_ms is None else time.monotonic() + options.deadline_ms / 1000
         by_clusters = options.where or options.n_probe or options.per_cluster
         pointed = served.codes is not None and wanted <= MOST and not by_clusters
@@ -272,6 +277,7 @@ class GallerySearcher:
                 for row in looking:
                     del asked[row]
             for rows, request in searches(asked):
+                fetched.untold += 1
                 found = self._store.search(
                     served.info, queries[rows], request.clusters, request.limit, options.where, unchecked=True
                 )
@@ -280,9 +286,10 @@ class GallerySearcher:
             if pointed_at:
                 # Fine codes give the scores: only a re-ranker needs vectors.
                 reranked = options.reranker is not None
-                stored = self._store.fetch(served.info, ids, clusters, unchecked=True, vectors=reranked)
-                if reranked:
-                    known.append(stored)
+                stored = self._store.fetch(
+                    served.info, ids, clusters, unchecked=True, served=fetched.follows, vectors=reranked
+                )
+                fetched.take(stored, vectors=reranked)
                 answers.update((row, candidates_of(one, stored)) for row, one in pointed_at.items())
             asked.clear()
         return [results[row] for row in range(len(runs))]

@@ -19,7 +19,7 @@ from sbka_milvus.store.names import (
 from sbka_milvus.store.pages import LITE_PAGE, READ_BYTES, Record, page_rows, read_pages
 from sbka_milvus.store.partitions import PartitionLayout
 from sbka_milvus.store.refusals import not_served, unknown_version
-from sbka_milvus.store.schema import is_complete, is_grouped, read_clusters, read_info
+from sbka_milvus.store.schema import is_complete, is_grouped, owner_of, read_clusters, read_info
 from sbka_milvus.store.session import Session
 from sbka_milvus.types import ClusterTable, VersionInfo
 
@@ -63,7 +63,10 @@ class Catalogue:
         known = self._opened.get(photos)
         if known is None or known.info != info:
             self._session.call("load_collection", photos, long=True)
-            layout = self._read_layout(info) if is_grouped(properties) else PartitionLayout.one_each(info.n_clusters)
+            if is_grouped(properties):
+                layout = self._read_layout(info)
+            else:
+                layout = PartitionLayout.one_each(info.n_clusters, owner_of(properties))
             known = self._opened[photos] = OpenVersion(info, photos, layout)
         return known
 

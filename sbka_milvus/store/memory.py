@@ -15,7 +15,7 @@ from sbka_milvus.store.filters.columns import require_fields
 from sbka_milvus.store.filters.conditions import Condition
 from sbka_milvus.store.limits import require_cluster_ids, require_new_version, require_rows, require_search
 from sbka_milvus.store.names import require_gallery_name
-from sbka_milvus.store.refusals import closed_store, not_served, served_version, unknown_version
+from sbka_milvus.store.refusals import closed_store, no_longer_served, not_served, served_version, unknown_version
 from sbka_milvus.store.uris import encode_uri
 from sbka_milvus.types import (
     CANDIDATE_FIELDS,
@@ -235,6 +235,7 @@ class MemoryGalleryStore:
         cluster_ids: IntArray,
         *,
         unchecked: bool = False,
+        served: bool = False,
         vectors: bool = True,
     ) -> StoredRows:
         """Photos by their ids; those that are there, in the order of their ids.
@@ -244,14 +245,18 @@ class MemoryGalleryStore:
             ids: shape (n,), int64, distinct.
             cluster_ids: shape (n,), int64: the cluster of each.
             unchecked: as for :meth:`search`.
+            served: tell whether the version is the one that is served, at the time of the call: mostly by that call.
             vectors: whether to read them: most of what such a call costs.
 
         Raises:
             InvalidValue: A cluster does not exist.
+            CollectionMissing: Another version is served than the one that was asked for, or none.
         """
         require_cluster_ids(info, cluster_ids)
         with self._open():
             photos = self._version(info).photos
+            if served and self._galleries[info.gallery].served != info.version:
+                raise no_longer_served(info)
             wanted = zip(ids.tolist(), cluster_ids.tolist(), strict=True)
             found = sorted((one, photos[one]) for one, cluster in wanted if _lies_in(photos, one, cluster))
         return StoredRows(

@@ -7,9 +7,10 @@ from typing import TypeVar
 
 from sbka_milvus.errors import StoreError, StoreUnavailable
 from sbka_milvus.store.catalogue import Catalogue, OpenVersion
-from sbka_milvus.store.milvus_fetch import fetch_rows
+from sbka_milvus.store.milvus_fetch import fetch_by_alias, fetch_rows, writing_to
 from sbka_milvus.store.milvus_search import search_rows
 from sbka_milvus.store.partitions import require_max_partitions
+from sbka_milvus.store.refusals import no_longer_served
 from sbka_milvus.store.rows import audit_rows, count_rows, delete_rows, insert_rows, scan_rows
 from sbka_milvus.store.session import MilvusSession
 from sbka_milvus.store.tls import NO_TLS, Tls
@@ -101,7 +102,9 @@ class MilvusGalleryStore:
         Raises:
             InvalidValue: The rows do not fit the version.
         """
-        insert_rows(self._session, self._catalogue.open(info), rows)
+        version = self._catalogue.open(info)
+        with writing_to(self._session, version):
+            insert_rows(self._session, version, rows)
 
     def promote(self, info: VersionInfo) -> None:
         """Serves this version from now on: the alias switches in one step.
@@ -131,7 +134,9 @@ class MilvusGalleryStore:
 
     def delete(self, info: VersionInfo, ids: IntArray) -> None:
         """Removes photos by id; ids that are not there are ignored."""
-        delete_rows(self._session, self._catalogue.open(info), ids)
+        version = self._catalogue.open(info)
+        with writing_to(self._session, version):
+            delete_rows(self._session, version, ids)
 
     def versions(self, gallery: str) -> list[VersionInfo]:
         """All complete versions, oldest first; empty where the gallery is unknown."""
@@ -202,6 +207,7 @@ class MilvusGalleryStore:
         cluster_ids: IntArray,
         *,
         unchecked: bool = False,
+        served: bool = False,
         vectors: bool = True,
     ) -> StoredRows:
         """Photos by their ids; those that are there, in the order of their ids.
@@ -211,12 +217,33 @@ class MilvusGalleryStore:
             ids: shape (n,), int64, distinct.
             cluster_ids: shape (n,), int64: the cluster of each.
             unchecked: as for :meth:`search`.
+            served: tell whether the version is the one that is served, at the time of the call: mostly by that call.
             vectors: whether to read them: most of what such a call costs.
 
         Raises:
             InvalidValue: A cluster does not exist.
+            CollectionMissing: Another version is served than the one that was asked for, or none.
         """
+        if served:
+            return self._fetch_served(info, ids, cluster_ids, vectors=vectors)
         return self._asked(info, unchecked, lambda it: fetch_rows(self._session, it, ids, cluster_ids, vectors=vectors))
+
+    def _fetch_served(self, info: VersionInfo, ids: IntArray, cluster_ids: IntArray, *, vectors: bool) -> StoredRows:
+        version = self._catalogue.opened(info)
+        try:
+            found = fetch_by_alias(self._session, version, ids, cluster_ids, vectors=vectors)
+            if found is not None:
+                return found
+            rows = fetch_rows(self._session, version, ids, cluster_ids, vectors=vectors)
+        except StoreUnavailable:
+            raise
+        except StoreError:
+            if self._catalogue.served(info.gallery) == info:
+                raise
+            raise no_longer_served(info) from None
+        if self._catalogue.served(info.gallery) != info:
+            raise no_longer_served(info)
+        return rows
 
     def _asked(self, info: VersionInfo, unchecked: bool, ask: Callable[[OpenVersion], _T]) -> _T:
         """Asks a version, which is looked up before or not."""

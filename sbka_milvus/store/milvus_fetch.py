@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,9 +19,60 @@ from sbka_milvus.types import IntArray, StoredRows
 _IDS_PER_CALL = 1024
 """At 4 kB a vector this is an answer of some 4 MB."""
 
+_BOUNDED_S = 10.0
+"""A server that is asked with bounded staleness has seen all that was written some 5 s before."""
+
+_written: dict[tuple[str, str], float] = {}
+"""Servers, and collections in them that this process has written to: until when, or infinity while it does."""
+
+
+@contextmanager
+def writing_to(session: Session, version: OpenVersion) -> Iterator[None]:
+    """In it this process changes photos of a version.
+
+    pymilvus, which sees to it that a client reads what it wrote, knows collections by the name that they are called by:
+    by their alias it would not for a while.
+    """
+    key = (session.place, version.photos)
+    _written[key] = math.inf
+    try:
+        yield
+    finally:
+        _written[key] = time.monotonic()
+
+
+def _sees_its_own(session: Session, version: OpenVersion) -> bool:
+    """Whether what this process wrote is seen by the alias too."""
+    last = _written.get((session.place, version.photos), -math.inf)
+    return not session.is_server or time.monotonic() - last > _BOUNDED_S
+
+
+def fetch_by_alias(
+    session: Session, version: OpenVersion, ids: IntArray, cluster_ids: IntArray, *, vectors: bool
+) -> StoredRows | None:
+    """As :func:`fetch_rows`, of the version that the gallery's alias names at the time: its partitions' names tell it
+    from all others.
+
+    Returns:
+        None where that cannot be told: another version's partitions have other names, or nothing was found.
+
+    Raises:
+        StoreError: As above, from a server.
+    """
+    if not version.layout.owner or not 0 < len(ids) <= _IDS_PER_CALL or not _sees_its_own(session, version):
+        return None
+    found = fetch_rows(session, version, ids, cluster_ids, vectors=vectors, by_alias=True)
+    return found if len(found) else None
+
 
 def fetch_rows(
-    session: Session, version: OpenVersion, ids: IntArray, cluster_ids: IntArray, *, vectors: bool
+    session: Session,
+    version: OpenVersion,
+    ids: IntArray,
+    cluster_ids: IntArray,
+    *,
+    vectors: bool,
+    by_alias: bool = False,
 ) -> StoredRows:
     """Photos by their ids; those that are there, in the order of their ids.
 
@@ -30,6 +85,7 @@ def fetch_rows(
         ids: shape (n,), int64, distinct.
         cluster_ids: shape (n,), int64: the cluster of each.
         vectors: whether to read them.
+        by_alias: name the gallery, and not the version.
 
     Raises:
         InvalidValue: A cluster does not exist.
@@ -43,11 +99,11 @@ def fetch_rows(
         partitions = sorted({version.layout.names[cluster] for cluster in cluster_ids[part].tolist()})
         answer = session.call(
             "query",
-            version.photos,
+            version.info.gallery if by_alias else version.photos,
             filter=f"id in {ids[part].tolist()}",
             output_fields=["id", "uri", "cluster_id", *(["vector"] if vectors else [])],
             partition_names=partitions,
-            consistency_level="Session",
+            consistency_level="Bounded" if by_alias else "Session",
             # As numbers of numpy: as Python's, 512 of them a photo took a third of the whole call.
             strict_float32=True,
             long=len(ids) > _IDS_PER_CALL,

@@ -1,8 +1,11 @@
 """How galleries, collections and partitions are called in Milvus.
 
 gallery ``cats``, version 3  ->  ``cats__v3`` (photos), ``cats__v3__clusters``, alias ``cats``
-cluster 42                   ->  partition ``c00042``
-super-cluster 7              ->  partition ``s00007``
+cluster 42                   ->  partition ``c00042_`` and 16 digits of the version's token
+super-cluster 7              ->  partition ``s00007_`` and the same
+
+What is found by the gallery's alias in a partition of that name is of that very version. Earlier releases named
+partitions without the digits.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ MAX_GALLERY_NAME = 200
 _GALLERY = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _VERSION_INSIDE = re.compile(r"__v\d", re.ASCII)
 _COLLECTION = re.compile(r"(?P<gallery>.+)__v(?P<version>[1-9]\d*)(?P<clusters>__clusters)?", re.ASCII)
-_PARTITION = re.compile(r"(?P<kind>[cs])(?P<number>\d{5,})", re.ASCII)
+_PARTITION = re.compile(r"(?P<kind>[cs])(?P<number>\d{5,})(_(?P<owner>[0-9a-f]{16}))?", re.ASCII)
+
+_OWNER = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 
 class CollectionName(NamedTuple):
@@ -34,6 +39,7 @@ class PartitionName(NamedTuple):
 
     number: int
     is_group: bool
+    owner: str = ""
 
 
 def require_gallery_name(name: str) -> str:
@@ -94,34 +100,45 @@ def parse_collection(name: str) -> CollectionName | None:
     return CollectionName(gallery, int(match["version"]), match["clusters"] is not None)
 
 
-def cluster_partition(cluster_id: int) -> str:
+def partition_owner(token: str) -> str:
+    """What of a version's token stands in the names of its partitions; empty where the token is of another kind.
+
+    >>> partition_owner("0123456789abcdef0123456789abcdef")
+    '0123456789abcdef'
+    """
+    return token[:16] if _OWNER.fullmatch(token[:16]) else ""
+
+
+def cluster_partition(cluster_id: int, owner: str = "") -> str:
     """The partition of one cluster.
 
+    >>> cluster_partition(42, "0123456789abcdef")
+    'c00042_0123456789abcdef'
     >>> cluster_partition(42)
     'c00042'
     """
-    return f"c{cluster_id:05d}"
+    return f"c{cluster_id:05d}" + (f"_{owner}" if owner else "")
 
 
-def group_partition(group: int) -> str:
+def group_partition(group: int, owner: str = "") -> str:
     """The partition of a group of clusters, a super-cluster.
 
-    >>> group_partition(7)
-    's00007'
+    >>> group_partition(7, "0123456789abcdef")
+    's00007_0123456789abcdef'
     """
-    return f"s{group:05d}"
+    return f"s{group:05d}" + (f"_{owner}" if owner else "")
 
 
 def parse_partition(name: str) -> PartitionName | None:
     """What a partition's name says, or None where it is not one of ours (``_default``, for one).
 
     >>> parse_partition("s00007")
-    PartitionName(number=7, is_group=True)
+    PartitionName(number=7, is_group=True, owner='')
     >>> parse_partition("_default") is None
     True
     """
     match = _PARTITION.fullmatch(name)
-    return PartitionName(int(match["number"]), match["kind"] == "s") if match else None
+    return PartitionName(int(match["number"]), match["kind"] == "s", match["owner"] or "") if match else None
 
 
 def _require_version(version: int) -> int:

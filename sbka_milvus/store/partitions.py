@@ -62,27 +62,30 @@ class PartitionLayout:
                 raise InvalidValue(f"{name!r} is not the name of a cluster partition.")
 
     @classmethod
-    def one_each(cls, n_clusters: int) -> PartitionLayout:
-        """A partition for each cluster."""
-        return cls(tuple(cluster_partition(cluster) for cluster in range(n_clusters)))
+    def one_each(cls, n_clusters: int, owner: str = "") -> PartitionLayout:
+        """A partition for each cluster; ``owner`` as of :func:`~sbka_milvus.store.names.partition_owner`."""
+        return cls(tuple(cluster_partition(cluster, owner) for cluster in range(n_clusters)))
 
     @classmethod
-    def plan(cls, centroids: FloatArray, max_partitions: int, sizes: IntArray | None = None) -> PartitionLayout:
+    def plan(
+        cls, centroids: FloatArray, max_partitions: int, sizes: IntArray | None = None, owner: str = ""
+    ) -> PartitionLayout:
         """A partition for each cluster where the limit allows it, else groups of neighbouring clusters.
 
         Args:
             centroids: shape (K, D), float32, unit rows.
             max_partitions: the most partitions.
             sizes: shape (K,), int64: photos of each cluster, so that groups hold about as many; none: all alike.
+            owner: of the partitions, see :func:`~sbka_milvus.store.names.partition_owner`.
 
         Raises:
             InvalidValue: ``max_partitions`` is out of range.
         """
         if len(centroids) <= require_max_partitions(max_partitions):
-            return cls.one_each(len(centroids))
+            return cls.one_each(len(centroids), owner)
         held = np.zeros(len(centroids), dtype=np.int64) if sizes is None else sizes
         groups = group_clusters(centroids, held, max_partitions)
-        return cls(tuple(group_partition(group) for group in groups.tolist()))
+        return cls(tuple(group_partition(group, owner) for group in groups.tolist()))
 
     @cached_property
     def partitions(self) -> tuple[str, ...]:
@@ -90,9 +93,16 @@ class PartitionLayout:
         return tuple(sorted(set(self.names)))
 
     @cached_property
+    def owner(self) -> str:
+        """By which the partitions' names differ from those of any other version; empty where they do not."""
+        owners = {name.owner for name in map(parse_partition, self.partitions) if name is not None}
+        return owners.pop() if len(owners) == 1 else ""
+
+    @cached_property
     def is_grouped(self) -> bool:
         """Whether a partition may hold more than one cluster."""
-        return len(self.partitions) < len(self.names) or self.names != self.one_each(len(self.names)).names
+        alone = self.one_each(len(self.names), self.owner)
+        return len(self.partitions) < len(self.names) or self.names != alone.names
 
     @cached_property
     def members(self) -> dict[str, frozenset[int]]:

@@ -22,6 +22,14 @@ def not_served(gallery: str) -> CollectionMissing:
     )
 
 
+def no_longer_served(info: VersionInfo) -> CollectionMissing:
+    """Another version of the gallery is."""
+    return CollectionMissing(
+        f"Version {info.version} of gallery '{info.gallery}' is not the one that is served.",
+        "Ask for the served version again.",
+    )
+
+
 def served_version(info: VersionInfo) -> StoreError:
     """The version cannot be dropped because it is served."""
     return StoreError(

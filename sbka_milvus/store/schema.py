@@ -16,6 +16,7 @@ from sbka_milvus.errors import InvalidValue, StoreError
 from sbka_milvus.store.filters import milvus_name
 from sbka_milvus.store.indexes import require_index_kind
 from sbka_milvus.store.limits import MAX_TEXT_BYTES, MAX_URI_BYTES
+from sbka_milvus.store.names import partition_owner
 from sbka_milvus.store.partitions import PartitionLayout
 from sbka_milvus.store.uris import decode_uri, encode_uri
 from sbka_milvus.types import ClusterTable, FieldKind, MetadataField, VersionInfo
@@ -37,6 +38,7 @@ _DIM = "sbka.dim"
 _N_CLUSTERS = "sbka.n_clusters"
 _GROUPED = "sbka.grouped"
 _TOKEN = "sbka.token"
+_OWNED = "sbka.owned"
 _FIELDS = "sbka.fields"
 
 _TYPES: dict[FieldKind, DataType] = {
@@ -98,6 +100,8 @@ def version_properties(info: VersionInfo, layout: PartitionLayout) -> dict[str, 
         _TOKEN: info.token,
         COMPLETE: "0",
     }
+    if layout.owner:
+        properties[_OWNED] = "1"
     if info.matching:
         properties[_MATCHING] = info.matching
     if not info.is_exact:
@@ -157,6 +161,11 @@ def token_of(properties: Mapping[str, str]) -> str:
 def is_grouped(properties: Mapping[str, str]) -> bool:
     """Whether clusters share partitions in a version."""
     return properties.get(_GROUPED) == "1"
+
+
+def owner_of(properties: Mapping[str, str]) -> str:
+    """What the names of a version's partitions have of its token; empty where they have nothing of it."""
+    return partition_owner(token_of(properties)) if properties.get(_OWNED) == "1" else ""
 
 
 def cluster_records(table: ClusterTable, layout: PartitionLayout) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from sbka_milvus.store.catalogue import Catalogue
 from sbka_milvus.store.filters.columns import require_fields
 from sbka_milvus.store.indexes import choose_index, index_params
 from sbka_milvus.store.limits import require_new_version
-from sbka_milvus.store.names import clusters_collection, photos_collection, require_gallery_name
+from sbka_milvus.store.names import clusters_collection, partition_owner, photos_collection, require_gallery_name
 from sbka_milvus.store.pages import page_rows
 from sbka_milvus.store.partitions import (
     DEFAULT_MAX_PARTITIONS,
@@ -82,7 +82,8 @@ class Versions:
         require_gallery_name(gallery)
         require_new_version(fingerprint, table)
         require_fields(fields)
-        layout = PartitionLayout.plan(table.centroids, self._most_partitions(), table.sizes)
+        token = uuid4().hex
+        layout = PartitionLayout.plan(table.centroids, self._most_partitions(), table.sizes, partition_owner(token))
         records = cluster_records(table, layout)
         with self._session.defining:
             if self._session.is_lite:
@@ -95,6 +96,7 @@ class Versions:
                 fingerprint,
                 dim,
                 len(table),
+                token,
                 matching=matching,
                 fields=tuple(fields),
                 index=self._index or self._suitable_index(table, layout),
@@ -175,7 +177,7 @@ class Versions:
         number = max((name.version for name in self._catalogue.names(wanted.gallery)), default=0)
         for _ in range(_TRIES):
             number += 1
-            info = replace(wanted, version=number, token=uuid4().hex)
+            info = replace(wanted, version=number)
             if self._claim(info, layout):
                 return info
         raise StoreError(f"No free version number was found for gallery '{wanted.gallery}'.", "Try again.")

@@ -11,7 +11,7 @@ import pytest
 
 from sbka_milvus.errors import CollectionMissing, InvalidValue, StoreError
 from sbka_milvus.protocols import GalleryStore
-from sbka_milvus.store import MAX_LIMIT, MemoryGalleryStore
+from sbka_milvus.store import MAX_LIMIT, MemoryGalleryStore, milvus_fetch
 from sbka_milvus.types import ClusterTable, Embeddings, GalleryRows, VersionInfo, photo_id
 
 ODD_URIS = [
@@ -501,6 +501,32 @@ class TestFetching:
         assert found.ids.tolist() == sorted({*ids.tolist()} - {int(ids[1])})
         nothing = store.fetch(info, ids[:0], clusters[:0], vectors=False)
         assert (len(nothing), nothing.vectors.shape) == (0, (0, 0))
+
+    @pytest.mark.real_server
+    @pytest.mark.parametrize("reads_only", [True, False])
+    def test_a_fetch_tells_whether_its_version_is_served(self, store, small, monkeypatch, reads_only):
+        info, other = filled(store, small), filled(store, small)
+        if reads_only:
+            # As in a process that did not write the photos.
+            monkeypatch.setattr(milvus_fetch, "_written", {})
+        ids, clusters = small.embeddings.ids[:7], small.clustering.assignments[:7]
+        with pytest.raises(CollectionMissing):
+            store.fetch(info, ids, clusters, served=True)
+        store.promote(info)
+        found = store.fetch(info, ids, clusters, served=True)
+        assert found.ids.tolist() == sorted(ids.tolist())
+        # Of what is not there no answer tells anything: the version is looked up.
+        assert len(store.fetch(info, np.array([7]), np.array([0]), served=True)) == 0
+        for version, before in ((other, info), (info, other)):
+            store.promote(version)
+            with pytest.raises(CollectionMissing, match="not the one that is served"):
+                store.fetch(before, ids, clusters, served=True)
+            assert len(store.fetch(version, ids, clusters, served=True)) == 7
+        store.promote(other)
+        store.drop_version(info)
+        with pytest.raises(CollectionMissing):
+            store.fetch(info, ids, clusters, served=True)
+        assert len(store.fetch(other, ids, clusters, served=True)) == 7
 
     def test_many_are_asked_for_in_parts(self, store, make_gallery):
         gallery = make_gallery(n=1500, k=5, dim=8)

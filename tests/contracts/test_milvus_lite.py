@@ -92,9 +92,9 @@ def test_more_clusters_than_partitions_share_super_cluster_partitions(lite, tmp_
     few = fill(store, make_gallery(n=8, k=4), "dogs")
 
     partitions = {path.name for path in (tmp_path / "lite/collections/cats__v1/partitions").iterdir()} - {"_default"}
-    assert partitions <= {"s00000", "s00001", "s00002", "s00003"} and len(partitions) > 1
+    assert {name[:7] for name in partitions} <= {"s00000_", "s00001_", "s00002_", "s00003_"} and len(partitions) > 1
     partitions = {path.name for path in (tmp_path / "lite/collections/dogs__v1/partitions").iterdir()} - {"_default"}
-    assert partitions == {"c00000", "c00001", "c00002", "c00003"}
+    assert partitions == {f"c0000{number}_{few.token[:16]}" for number in range(4)}
     assert store.count(few) == 8
 
 
@@ -203,6 +203,37 @@ def test_a_search_needs_one_look_up_and_it_tells_what_another_store_rebuilt(lite
     writer.promote(third)
     writer.drop_version(other)
     assert reader.served("cats") == third
+
+
+def test_a_fetch_tells_by_itself_that_its_version_is_served(lite, make_gallery, monkeypatch):
+    gallery = make_gallery(n=24, k=6)
+    store = lite()
+    info = fill(store, gallery)
+    store.promote(info)
+    asked: list[str] = []
+    call = store._session.call
+    monkeypatch.setattr(
+        store._session, "call", lambda method, *args, **kw: (asked.append(method), call(method, *args, **kw))[1]
+    )
+    ids, clusters = gallery.embeddings.ids, gallery.clustering.assignments
+    store.fetch(info, ids, clusters, served=True)
+    assert asked == ["query"]
+    store.delete(info, ids[:3])
+    assert len(store.fetch(info, ids, clusters, served=True)) == 21
+
+
+def test_a_version_of_an_earlier_release_is_fetched_from(lite, make_gallery, monkeypatch):
+    monkeypatch.setattr("sbka_milvus.store.versions.partition_owner", lambda token: "")
+    gallery, store = make_gallery(n=24, k=6), lite()
+    info = fill(store, gallery)
+    store.promote(info)
+    assert set(store._catalogue.open(info).layout.names) == {f"c0000{number}" for number in range(6)}
+    ids, clusters = gallery.embeddings.ids, gallery.clustering.assignments
+    assert len(store.fetch(info, ids, clusters, served=True)) == 24
+    other = fill(store, gallery)
+    store.promote(other)
+    with pytest.raises(CollectionMissing):
+        store.fetch(info, ids, clusters, served=True)
 
 
 def test_a_switch_of_the_alias_disturbs_no_search(lite, small):
@@ -487,7 +518,7 @@ info = store.create_version("cats", "f", table)
 store.insert(info, GalleryRows(Embeddings(("a", "b", "c", "d"), vectors), np.zeros(4, dtype=np.int64)))
 list(store._session.call("query_iterator", "cats__v1", batch_size=2).next())
 fails(StoreError, store._session.call, "search", "cats__v1", data=[[1.0]], limit=1, anns_field="vector")
-fails(StoreError, store._session.call, "create_partition", "cats__v1", "c00000")
+fails(StoreError, store._session.call, "create_partition", "cats__v1", "c00000_" + info.token[:16])
 fails(StoreUnavailable, MilvusGalleryStore, "http://127.0.0.1:9", timeout_s=1.0)
 fails(StoreError, MilvusGalleryStore, __import__("os").devnull)
 """

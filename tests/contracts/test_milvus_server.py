@@ -19,7 +19,7 @@ from sbka_milvus.errors import StoreError, StoreUnavailable
 from sbka_milvus.pipelines.import_model import import_model
 from sbka_milvus.progress import SilentProgress
 from sbka_milvus.settings import load_settings
-from sbka_milvus.store import Tls
+from sbka_milvus.store import Tls, milvus_fetch
 from sbka_milvus.types import MetadataField
 
 SECRET = "do-not-tell"
@@ -93,7 +93,10 @@ def test_a_server_has_fewer_partitions_than_milvus_lite(server: Server, make_gal
         # A version of more clusters would take a server minutes to load; what it would be planned with is the same.
         assert store._session.is_server and store._versions._most_partitions() == 64
         info = store.create_version("cats", "f", make_gallery(k=3).table)
-        assert set(store._session.call("list_partitions", "cats__v1")) == {"_default", "c00000", "c00001", "c00002"}
+        assert set(store._session.call("list_partitions", "cats__v1")) == {
+            "_default",
+            *(f"c0000{number}_{info.token[:16]}" for number in range(3)),
+        }
         assert store.versions("cats") == [info]
 
 
@@ -186,3 +189,29 @@ def test_the_whole_program_on_a_server(sbka: Sbka, server: Server, tmp_path: Pat
     assert server.token not in (ran.out + ran.err)
     written = [path.read_text(errors="replace") for path in gallery.rglob("*.json")]
     assert written and not any(server.token in text for text in written)
+
+
+def test_what_a_process_wrote_it_does_not_fetch_by_the_alias_for_a_while(
+    server: Server, make_gallery: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = make_gallery(n=24, k=3)
+    with server.open() as store:
+        info = store.create_version("cats", "f", gallery.table)
+        store.insert(info, gallery.rows)
+        store.promote(info)
+        asked: list[Any] = []
+        call = store._session.call
+        monkeypatch.setattr(
+            store._session,
+            "call",
+            lambda method, *args, **kw: (asked.append((method, *args)), call(method, *args, **kw))[1],
+        )
+        ids, clusters = gallery.embeddings.ids, gallery.clustering.assignments
+        store.delete(info, ids[:3])
+        asked.clear()
+        assert len(store.fetch(info, ids, clusters, served=True)) == 21
+        assert [one[:2] for one in asked] == [("query", "cats__v1"), ("describe_collection", "cats")]
+        monkeypatch.setattr(milvus_fetch, "_BOUNDED_S", 0.0)
+        asked.clear()
+        assert len(store.fetch(info, ids, clusters, served=True)) in (21, 24)
+        assert [one[:2] for one in asked] == [("query", "cats")]
