@@ -8,33 +8,8 @@ import sys
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
-from sbka_milvus.cli import (
-    attach,
-    cluster,
-    demo,
-    duplicates,
-    evaluate,
-    export,
-    feedback,
-    gallery,
-    imports,
-    ingest,
-    jobs,
-    model,
-    quarantine,
-    remove,
-    retrain,
-    search,
-    sketches,
-    status,
-    train,
-    up,
-    upgrade,
-    verify,
-    worker,
-)
+from sbka_milvus.cli.commands import CommandsOnDemand
 
 EXIT_ERROR = 1
 EXIT_SIGNAL = 128
@@ -45,7 +20,7 @@ class _Interrupted(Exception):
     """Ctrl-C, in a form that Typer does not turn into its own "Aborted"."""
 
 
-class _Group(TyperGroup):
+class _Group(CommandsOnDemand):
     def invoke(self, ctx: Any) -> Any:
         """Runs the command."""
         try:
@@ -67,30 +42,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("train", epilog=train.EPILOG)(train.train)
-app.add_typer(sketches.app, name="sketches")
-app.command("ingest", epilog=ingest.EPILOG)(ingest.ingest)
-app.command("remove", epilog=remove.EPILOG)(remove.remove)
-app.command("duplicates", epilog=duplicates.EPILOG)(duplicates.duplicates)
-app.command("search", epilog=search.EPILOG)(search.search)
-app.command("cluster", epilog=cluster.EPILOG)(cluster.cluster)
-app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
-app.add_typer(model.app, name="model")
-app.add_typer(gallery.app, name="gallery")
-app.add_typer(quarantine.app, name="quarantine")
-app.command("status", epilog=status.EPILOG)(status.status)
-app.command("verify", epilog=verify.EPILOG)(verify.verify)
-app.command("export", epilog=export.EPILOG)(export.export)
-app.command("import", epilog=imports.EPILOG)(imports.import_)
-app.command("attach", epilog=attach.EPILOG)(attach.attach)
-app.command("upgrade", epilog=upgrade.EPILOG)(upgrade.upgrade)
-app.add_typer(jobs.app, name="jobs")
-app.add_typer(feedback.app, name="feedback")
-app.add_typer(retrain.app, name="retrain")
-app.command("up", epilog=up.EPILOG)(up.up)
-app.command("worker", epilog=worker.WORKER_EPILOG)(worker.worker)
-app.command("beat", epilog=worker.BEAT_EPILOG)(worker.beat)
-app.command("demo", epilog=demo.EPILOG)(demo.demo)
 
 
 def _print_version(wanted: bool) -> None:
