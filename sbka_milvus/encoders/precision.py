@@ -104,7 +104,9 @@ def choose_precision(
         clock: seconds since some moment.
     """
     pixels = torch.randn((_BATCH, 3, size, size), generator=torch.Generator().manual_seed(0)).to(device)
-    candidates = [FP32, Precision(channels_last=True), BF16]
+    candidates = [FP32, Precision(channels_last=True)]
+    if device.type != "cpu" or cpu_computes_bf16():
+        candidates.append(BF16)
     if device.type == "cuda":
         candidates.append(FP16)
     with torch.inference_mode():

@@ -148,10 +148,25 @@ def test_every_precision_gives_float32_near_to_fp32_s(
     assert cosines.min() > MIN_COSINE
 
 
+@pytest.fixture
+def with_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a processor that computes in bf16."""
+    monkeypatch.setattr("sbka_milvus.encoders.precision.cpu_computes_bf16", lambda: True)
+
+
+@pytest.mark.usefixtures("with_bf16")
 def test_a_fast_format_is_chosen_where_it_keeps_the_vectors(by_hand: ByHand) -> None:
     assert Spoilt(by_hand(), lambda vectors: vectors).chosen() == BF16
 
 
+def test_a_format_that_the_processor_must_imitate_is_not_tried(
+    by_hand: ByHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sbka_milvus.encoders.precision.cpu_computes_bf16", lambda: False)
+    assert Spoilt(by_hand(), lambda vectors: vectors).chosen().autocast is None
+
+
+@pytest.mark.usefixtures("with_bf16")
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -167,6 +182,7 @@ def test_a_fast_format_that_ruins_the_vectors_is_passed_over(
     assert Spoilt(by_hand(), spoil).chosen().autocast is None
 
 
+@pytest.mark.usefixtures("with_bf16")
 def test_the_precision_is_measured_once_enough_pictures_came(
     by_hand: ByHand, pictures: Pictures, tmp_path: Path
 ) -> None:
@@ -193,6 +209,7 @@ def test_batches_cut_in_pieces_have_the_same_vectors(by_hand: ByHand, pictures: 
     np.testing.assert_allclose(encoder.encode_photos(pictures(32)), first, atol=1e-6)
 
 
+@pytest.mark.usefixtures("with_bf16")
 def test_small_batches_count_together(by_hand: ByHand, pictures: Pictures, tmp_path: Path) -> None:
     backbone = by_hand()
     encoder = BundleEncoder(served(backbone, tmp_path), device="cpu")
