@@ -309,7 +309,7 @@ def compared(
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     ours: dict[str, list[float]] = {name: [] for name in ways}
     hits: dict[str, list[float]] = {name: [] for name in ways}
-    work: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in ways}
+    work: dict[str, list[tuple[float, ...]]] = {name: [] for name in ways}
     n_photos = len(gallery.embeddings)
     for way in ways.values():
         for row in range(3):
@@ -326,7 +326,13 @@ def compared(
                 ids = {hit.photo_id for hit in found}
                 hits[name].append(len(ids & exact.best(row, k, WEIGHT)) / k)
                 work[name].append(
-                    (len(found.probes), found.rows / n_photos, found.codes / n_photos, float(found.exact))
+                    (
+                        len(found.probes),
+                        found.rows / n_photos,
+                        found.codes / n_photos,
+                        found.halves / n_photos,
+                        float(found.exact),
+                    )
                 )
             else:
                 ids = set(found) if isinstance(found, list) else set(found.ids.tolist())
@@ -346,12 +352,13 @@ def compared(
             as_sure = float(np.median(seconds[AS_SURE]))
             result[name]["faster_than_hnsw_of_recall_0.99"] = round(as_sure / p50, 2)
         if ours[name]:
-            probes, rows, codes, sure = np.mean(work[name], axis=0)
+            probes, rows, codes, halves, sure = np.mean(work[name], axis=0)
             result[name] |= {
                 "ours_p50_ms": round(1e3 * float(np.median(ours[name])), 2),
                 "clusters": round(float(probes), 1),
                 "rows_share": round(float(rows), 5),
                 "codes_share": round(float(codes), 4),
+                "halves_share": round(float(halves), 4),
                 "certified": round(float(sure), 2),
             }
     return result
@@ -441,6 +448,7 @@ def curves_of(gallery: Gallery, n_queries: int) -> dict[str, Any]:
             "clusters": round(float(np.mean([len(one.probes) for _, one in found])), 1),
             "rows_share": round(float(np.mean([one.rows for _, one in found])) / n_photos, 5),
             "codes_share": round(float(np.mean([one.codes for _, one in found])) / n_photos, 4),
+            "halves_share": round(float(np.mean([one.halves for _, one in found])) / n_photos, 4),
         }
 
     weights: dict[str, Any] = {}

@@ -72,6 +72,9 @@ def draw_work(curves: dict[str, Any], path: Path) -> None:
             if any(one["codes_share"] for one in found):
                 style |= {"ls": ":", "lw": 1.5 + width / 4, "alpha": 1.0}
                 axes.plot(weights, [100 * one["codes_share"] for one in found], label=f"{way}: codes", **style)
+            if any(one["halves_share"] for one in found):
+                style |= {"ls": "--", "lw": 1.0, "alpha": 0.7}
+                axes.plot(weights, [100 * one["halves_share"] for one in found], label=f"{way}: half codes", **style)
         axes.set_yscale("log")
         axes.set_xlabel("weight of the cluster score")
         axes.set_ylabel("% of the gallery compared with a query, top 20")

@@ -397,7 +397,8 @@ class SearchResult(Sequence[Hit]):
             hold a better photo. With a re-ranker this speaks of its candidates: whether they were certainly the best
             of the whole gallery by the one-to-many score. What it would have made of others is not known.
         rows: photos that Milvus was asked for by their ids, or of the clusters that it searched.
-        codes: photos that were looked at by their codes, to choose those clusters.
+        codes: photos that were compared by their codes, to choose those clusters and photos.
+        halves: photos of which half a code was enough to leave them out.
         reranker: name of the re-ranker; empty: there was none.
     """
 
@@ -410,6 +411,7 @@ class SearchResult(Sequence[Hit]):
     exact: bool = False
     rows: int = 0
     codes: int = 0
+    halves: int = 0
     reranker: str = ""
 
     def __len__(self) -> int:

@@ -132,6 +132,7 @@ def search(
                     "exact": result.exact,
                     "rows": result.rows,
                     "codes": result.codes,
+                    "halves": result.halves,
                     "reranker": result.reranker,
                     "confidence": result.confidence,
                     "good_match": None if result.confidence is None else result.confidence >= least,

@@ -280,8 +280,9 @@ class ClusterCodes:
             query[np.newaxis], np.zeros_like(some), clusters[some], scores[some], rows
         )
         where = np.repeat(pairs, counts)
+        whole = counts if self._turning.n_parts > 1 else self._sizes[clusters]
         kept = found >= least[where] - self._errors[clusters[where]] - np.float32(_SLACK)
-        return where[kept], found[kept], self._fine.ids[rows[kept]], counts
+        return where[kept], found[kept], self._fine.ids[rows[kept]], whole
 
     def finer(self, query: FloatArray, ids: IntArray, cosines: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Cosines by the fine codes, of members that :meth:`best` or :meth:`above` has found.

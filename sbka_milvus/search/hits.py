@@ -74,5 +74,6 @@ def result_of(
         exact=probed.exact,
         rows=probed.rows,
         codes=probed.codes,
+        halves=probed.halves,
         reranker="" if reranker is None else str(reranker.name),
     )

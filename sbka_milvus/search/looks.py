@@ -131,6 +131,11 @@ class Looks:
         return int(self._whole.sum())
 
     @property
+    def n_half(self) -> int:
+        """Photos of which half a code was compared, and no more."""
+        return int(self.sizes[self.looked].sum()) - self.n_seen
+
+    @property
     def usual_error(self) -> float:
         """By how much the fused score that a code gives is off at most, as a rule."""
         return (1.0 - self.weight) * _USUAL_ERROR

@@ -70,4 +70,5 @@ class OneQuery:
             exact=exact,
             rows=rows,
             codes=looks.n_seen,
+            halves=looks.n_half,
         )

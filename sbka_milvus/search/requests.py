@@ -57,6 +57,7 @@ class Probed:
         exact: whether nothing that was left out can be a better photo.
         rows: photos that were compared with the query.
         codes: photos of which the codes alone were.
+        halves: photos of which half a code was.
     """
 
     found: Candidates
@@ -66,6 +67,7 @@ class Probed:
     exact: bool
     rows: int
     codes: int
+    halves: int
 
 
 @dataclass
