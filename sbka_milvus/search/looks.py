@@ -253,14 +253,19 @@ class Looks:
             np.concatenate([before.fine, fresh.fine]),
         )
 
-    def refine(self, k: int) -> None:
-        """Sees those members by their fine codes that may be among the k best of all that were seen."""
-        seen = self.seen
+    def refine(self, k: int, *, certain: bool) -> None:
+        """Sees those members by their fine codes that may be among the k best of all that were seen.
+
+        Args:
+            k: at least 1.
+            certain: whether by the errors of their codes, or by what those usually are.
+        """
+        seen = self.seen if certain else self.seen.with_errors_of(self.usual_error)
         if self._refined == k:
             return
         self._refined = k
         least = self.least(k, seen.at_least)
-        self.seen = self._finer(seen, ~seen.fine & (seen.fused + seen.errors >= least - SLACK))
+        self.seen = self._finer(self.seen, ~seen.fine & (seen.fused + seen.errors >= least - SLACK))
 
     def finer(self, seen: Seen) -> Seen:
         """The same members, all of them by their fine codes."""

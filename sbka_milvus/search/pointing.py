@@ -58,7 +58,7 @@ class Pointing(OneQuery):
             while len(left := looks.worth_looking(looks.least(self._k), certain=False, most=_LOOK)):
                 yield self._look(left, self._k + _SPARE)
         while True:
-            looks.refine(self._k)
+            looks.refine(self._k, certain=certain)
             wanted = looks.finer(self._wanted())
             if len(wanted):
                 self._parts.append((yield These(wanted.ids, wanted.clusters, wanted.members)))
@@ -78,7 +78,7 @@ class Pointing(OneQuery):
         looks, most = self._looks, _LOOK
         while True:
             # The better it is known what the hits score at least, the fewer others have to be kept in mind.
-            looks.refine(self._k)
+            looks.refine(self._k, certain=True)
             least = self._floor
             if math.isfinite(least):
                 left = np.flatnonzero((looks.depths < looks.sizes) & (self._unseen(certain=True) >= least - SLACK))
@@ -86,7 +86,7 @@ class Pointing(OneQuery):
                 most = len(looks.sizes)
             else:
                 left = looks.worth_looking(least, certain=True, most=_LOOK)
-            if len(left) == 0:
+            if len(left) == 0 or (math.isfinite(least) and self._is_late):
                 return
             yield self._look(left, self._k + _SPARE)
 
