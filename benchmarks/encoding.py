@@ -1,12 +1,13 @@
-"""What two uses of cores and memory bring on a CPU when many photos are encoded, or a network is trained.
+"""What three uses of cores and memory bring on a CPU when many photos are encoded, or a network is trained.
 
     python benchmarks/encoding.py                            # writes benchmarks/results/encoding.json
     python benchmarks/encoding.py --rounds 1 --photos 320 --out -
 
 **pieces**: batches are cut in pieces, each encoded by one core (sbka_milvus/encoders/pieces.py), in place of being
 encoded whole by all cores. **kept**: memory that is freed stays with the process (sbka_milvus/memory.py), in place of
-being given back to the system after each layer. All four combinations encode the same real photos in batches of 32, as
-`sbka ingest` does; **training**: steps of MobileNetV2 (48 pictures, 224 pixels), with memory kept and not. Each has a
+being given back to the system after each layer. **graph**: pieces go through a fused graph, where that is faster
+(sbka_milvus/encoders/batches.py). All encode the same real photos in batches of 32, as `sbka ingest` does, which does
+all three; **training**: steps of MobileNetV2 (48 pictures, 224 pixels), with memory kept and not. Each has a
 process of its own, told to warm up first; they take turns within a round, in an order that changes. Ratios are taken
 within a round; their median is reported, with the cosines of the vectors to those of the plain way.
 """
@@ -33,6 +34,7 @@ import torch
 from ingest import build, save_weights
 from recipes import ROOT, data_folder, picked
 
+from sbka_milvus.encoders import encoder as encoder_module
 from sbka_milvus.encoders import pieces
 from sbka_milvus.encoders.bundle import load_bundle
 from sbka_milvus.encoders.encoder import BundleEncoder
@@ -40,12 +42,12 @@ from sbka_milvus.files import replacing
 from sbka_milvus.images import find_photos, load_photo
 from sbka_milvus.memory import keeping_freed_memory, peak_memory
 
-WAYS = ("plain", "pieces", "kept", "pieces, kept")
+WAYS = ("plain", "pieces", "kept", "pieces, kept", "pieces, kept, graph")
 MODELS = ("timm:mobilenetv2_100", "open_clip:RN50")
 TRAINED = "mobilenetv2_100"
 BATCH = 32
-WARM = 640
-"""Photos that are encoded before the clock starts: the network is fused and the pieces are chosen on the way."""
+WARM = 800
+"""Photos that are encoded before the clock starts: precision, pieces and graph are chosen on the way."""
 STEPS = 8
 TRAINING_BATCH = 48
 
@@ -119,6 +121,7 @@ def compare(ways: Sequence[str], model: Path, folder: Path, arguments: argparse.
     }
     if "pieces" in ways:
         found["pictures of a piece"] = [one["pieces, kept"]["piece"] for one in rounds]
+        found["graph"] = [one["pieces, kept, graph"]["graph"] for one in rounds]
         plain = np.load(vectors_of(folder, "plain"))
         found["least cosine to the plain way's vectors"] = {
             way: float((plain * np.load(vectors_of(folder, way))).sum(axis=1).min()) for way in ways[1:]
@@ -144,6 +147,8 @@ def encode(arguments: argparse.Namespace) -> dict[str, Any]:
     """Photos a second of one way."""
     if "pieces" not in arguments.way:
         pieces.SIZES = (pieces.WHOLE,)
+    if "graph" not in arguments.way:
+        vars(encoder_module)["choose_graph"] = lambda *_: None
     encoder = BundleEncoder(load_bundle(Path(arguments.model)))
     found = list(find_photos([arguments.data / "sketchy-mini" / "photos"]))
     if not found:
@@ -156,7 +161,7 @@ def encode(arguments: argparse.Namespace) -> dict[str, Any]:
     vectors: list[Any] = []
     found_of = timed(lambda: vectors.extend(encoder.encode_photos(batch) for batch in batches), len(photos))
     np.save(arguments.vectors, np.concatenate(vectors))
-    return found_of | {"piece": encoder.piece_size}
+    return found_of | {"piece": encoder.piece_size, "graph": None if encoder.graph is None else encoder.graph.layout}
 
 
 def train(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from sbka_milvus.encoders.batches import BatchGraph, choose_graph
 from sbka_milvus.encoders.bundle import ModelBundle
 from sbka_milvus.encoders.pieces import Batch, Pieces
 from sbka_milvus.encoders.precision import FP32, Precision, choose_precision, resolve_device
@@ -29,7 +30,8 @@ class BundleEncoder:
 
     Sketches and photos go through the same network (SBKA's student has no modality tag). A few sketches at a time are
     encoded in the way that :mod:`~sbka_milvus.encoders.single` found fastest, once enough of them came; batches, on a
-    CPU, in the pieces that :mod:`~sbka_milvus.encoders.pieces` found fastest. Threads may share it.
+    CPU, in the pieces that :mod:`~sbka_milvus.encoders.pieces` found fastest, and by a graph where
+    :mod:`~sbka_milvus.encoders.batches` found that to be faster. Threads may share it.
     """
 
     def __init__(
@@ -61,6 +63,8 @@ class BundleEncoder:
         self._is_prepared = precision is not None or self.device.type != "cpu"
         self._preparing = Lock()
         self._pieces = self._new_pieces()
+        self._graph: BatchGraph | None = None
+        self._may_graph = precision is None and self.device.type == "cpu"
         self._backbone = bundle.backbone.to(self.device).eval()
 
     @property
@@ -132,19 +136,45 @@ class BundleEncoder:
     def _encode_batches(self, pictures: Batch, pixels_of: Callable[[Batch], torch.Tensor]) -> FloatArray:
         precision = self._precision_for(len(pictures))
 
+        def scaled(some: Batch) -> torch.Tensor:
+            return self._backbone.preprocessing.scale(pixels_of(some).to(self.device))
+
         def features(some: Batch) -> torch.Tensor:
-            scaled = self._backbone.preprocessing.scale(pixels_of(some).to(self.device))
-            return precision.run(self._backbone, scaled)
+            pixels, graph = scaled(some), self._graph
+            if graph is not None and len(pixels) == graph.size:
+                return graph.run(pixels)
+            return precision.run(self._backbone, pixels)
 
         parts = []
         with torch.inference_mode():
             for start in range(0, len(pictures), self.batch_size):
                 batch = pictures[start : start + self.batch_size]
+                self._find_graph(precision, scaled, batch)
                 found = features(batch) if self._pieces is None else self._pieces.run(features, batch)
                 parts.append(found.cpu().numpy())
         if not parts:
             return np.empty((0, self.dim), dtype=np.float32)
         return normalise(np.concatenate(parts))
+
+    def _find_graph(self, precision: Precision, scaled: Callable[[Batch], torch.Tensor], batch: Batch) -> None:
+        """Finds out whether a graph pays, once it is known how batches are cut, and in what precision."""
+        pieces = self._pieces
+        if not self._may_graph or self._precision is None or pieces is None or pieces.size is None:
+            return
+        size = pieces.size or self.batch_size
+        if len(batch) < size or not self._preparing.acquire(blocking=False):
+            return
+        try:
+            if self._may_graph and precision.autocast is None:
+                self._graph = choose_graph(self._backbone, precision, scaled(batch[:size]), pieces.spread)
+            self._may_graph = False
+        finally:
+            self._preparing.release()
+
+    @property
+    def graph(self) -> BatchGraph | None:
+        """What encodes pieces of batches; none: the network's layers do."""
+        return self._graph
 
     def _encode_few(self, way: SingleWay, pixels: torch.Tensor) -> FloatArray:
         with torch.inference_mode():

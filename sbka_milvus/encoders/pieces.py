@@ -25,6 +25,7 @@ TRIES = 2
 LEAST = 16
 """Batches of fewer pictures tell nothing, and are encoded whole until it is known what pays."""
 
+_T = TypeVar("_T")
 Batch = TypeVar("Batch", torch.Tensor, Sequence[Image.Image])
 
 
@@ -68,6 +69,13 @@ class Pieces:
             if self._size is None and all(len(times) > TRIES for times in self._times.values()):
                 self._size = min(SIZES, key=lambda one: min(self._times[one][1:]))
         return found
+
+    def spread(self, work: Callable[[], _T]) -> list[_T]:
+        """What ``work`` gives on each core that encodes pieces, all at once; for whole batches, on this thread."""
+        if not self._size or torch.get_num_threads() == 1:
+            return [work()]
+        pool = self._threads()
+        return list(pool.map(lambda _: work(), range(torch.get_num_threads())))
 
     def _cut(self, work: Callable[[Batch], torch.Tensor], batch: Batch, size: int) -> torch.Tensor:
         if size == WHOLE or len(batch) <= size:

@@ -10,16 +10,15 @@ from __future__ import annotations
 import copy
 import logging
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Lock
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
 from sbka_milvus.encoders.backbones import Backbone
+from sbka_milvus.encoders.graphs import Run, frozen, fused
 from sbka_milvus.encoders.precision import MIN_COSINE, cpu_computes_bf16
 from sbka_milvus.encoders.quantised import quantise
 
@@ -33,12 +32,7 @@ ENOUGH = 1.5
 _ROUNDS = 12
 _MOST_S = 3.0
 """Of timing one way: on a busy machine fewer rounds must do."""
-_WARM_UPS = 3
-"""Runs in which TorchScript looks at shapes and then optimises."""
 _SAMPLES = 4
-
-Run = Callable[[torch.Tensor], torch.Tensor]
-_fusing = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,45 +110,20 @@ def _makers() -> dict[str, Callable[[Backbone, torch.Tensor], Run]]:
         makers["a graph of 8 bits"] = _eight_bits
     if cpu_computes_bf16():
         makers["a graph of bf16"] = _bf16
-    return makers | {"a fused graph": _fused, "a graph": _graph}
+    return makers | {"a fused graph": fused, "a graph": _graph}
 
 
 def _graph(backbone: Backbone, sample: torch.Tensor) -> Run:
-    return _frozen(copy.deepcopy(backbone), sample, torch.channels_last)
-
-
-def _fused(backbone: Backbone, sample: torch.Tensor) -> Run:
-    # What a graph was fused to in its first runs stays so; others' graphs are none of our business. One at a time: of
-    # two the second would take what the first has set for what was there before.
-    with _fusing:
-        before = torch.jit.onednn_fusion_enabled()  # type: ignore[no-untyped-call]
-        torch.jit.enable_onednn_fusion(True)
-        try:
-            return _frozen(copy.deepcopy(backbone), sample, torch.contiguous_format)
-        finally:
-            torch.jit.enable_onednn_fusion(before)
+    return frozen(copy.deepcopy(backbone), sample, torch.channels_last)
 
 
 def _eight_bits(backbone: Backbone, sample: torch.Tensor) -> Run:
-    return _frozen(quantise(copy.deepcopy(backbone)), sample, torch.channels_last)
+    return frozen(quantise(copy.deepcopy(backbone)), sample, torch.channels_last)
 
 
 def _bf16(backbone: Backbone, sample: torch.Tensor) -> Run:
-    run = _frozen(copy.deepcopy(backbone).to(torch.bfloat16), sample.to(torch.bfloat16), torch.channels_last)
+    run = frozen(copy.deepcopy(backbone).to(torch.bfloat16), sample.to(torch.bfloat16), torch.channels_last)
     return lambda pixels: run(pixels.to(torch.bfloat16))
-
-
-def _frozen(net: torch.nn.Module, sample: torch.Tensor, layout: torch.memory_format) -> Run:
-    net = net.to(memory_format=layout).eval()
-    sample = sample.contiguous(memory_format=layout)
-    with torch.no_grad(), warnings.catch_warnings():
-        # It calls itself deprecated; what is to follow compiles for minutes and needs a compiler.
-        warnings.simplefilter("ignore")
-        traced = torch.jit.trace(net, sample, check_trace=False)  # type: ignore[no-untyped-call]
-        graph = torch.jit.freeze(traced)
-        for _ in range(_WARM_UPS):
-            graph(sample)
-    return lambda pixels: graph(pixels.contiguous(memory_format=layout)).float()
 
 
 def _least_cosine(found: list[torch.Tensor], wanted: list[torch.Tensor]) -> float:

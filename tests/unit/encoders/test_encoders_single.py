@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from sbka_milvus.encoders import single
+from sbka_milvus.encoders import graphs, single
 from sbka_milvus.encoders.backbones import Backbone, BuildRequest, BuiltBackbone, build_backbone
 from sbka_milvus.encoders.bundle import BundleNotes, save_bundle
 from sbka_milvus.encoders.encoder import FEW, PREPARE_FROM, BundleEncoder
@@ -107,7 +107,7 @@ def test_what_gains_next_to_nothing_is_not_taken(
     assert choose_single(slow(by_hand(), clock), clock) is None
 
 
-@pytest.mark.parametrize("make", [single._graph, single._fused])
+@pytest.mark.parametrize("make", [single._graph, graphs.fused])
 @pytest.mark.parametrize("model", ["test_resnet", "test_efficientnet", "test_vit"])
 def test_a_graph_gives_the_network_s_features(make: Any, model: str, build: Build) -> None:
     size = 160 if model == "test_vit" else 64
@@ -130,12 +130,12 @@ def test_two_that_are_fused_at_once_leave_others_as_they_were(monkeypatch: pytes
         inside.set()
         time.sleep(0.1)
 
-    monkeypatch.setattr(single, "_frozen", slow)
+    monkeypatch.setattr(graphs, "frozen", slow)
     backbone = build("test_resnet", size=64).backbone.eval()
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(single._fused, backbone, torch.empty(0))
+        first = pool.submit(graphs.fused, backbone, torch.empty(0))
         assert inside.wait(10)
-        second = pool.submit(single._fused, backbone, torch.empty(0))
+        second = pool.submit(graphs.fused, backbone, torch.empty(0))
         first.result()
         second.result()
     assert not torch.jit.onednn_fusion_enabled()  # type: ignore[no-untyped-call]

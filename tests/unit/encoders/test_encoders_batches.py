@@ -1,0 +1,167 @@
+"""Whether batches go through a graph, and that it changes no vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sbka_milvus.encoders import batches
+from sbka_milvus.encoders.backbones import Backbone
+from sbka_milvus.encoders.batches import BatchGraph, choose_graph
+from sbka_milvus.encoders.bundle import BundleNotes, save_bundle
+from sbka_milvus.encoders.encoder import MEASURE_FROM, BundleEncoder
+from sbka_milvus.encoders.precision import BF16, FP32, MIN_COSINE, Precision
+
+ByHand = Callable[..., Backbone]
+Pictures = Callable[[int], list[Image.Image]]
+
+
+class Clock:
+    """Time goes by as those that are timed say."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def taking(self, seconds: float, run: Callable[[torch.Tensor], torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def timed(pixels: torch.Tensor) -> torch.Tensor:
+            self.now += seconds
+            return run(pixels)
+
+        return timed
+
+
+def spread(work: Callable[[], float]) -> list[float]:
+    return [work()]
+
+
+def chosen(
+    backbone: Backbone,
+    monkeypatch: pytest.MonkeyPatch,
+    first: Callable[[torch.Tensor], torch.Tensor],
+    last: Callable[[torch.Tensor], torch.Tensor],
+    seconds: tuple[float, float, float] = (1.0, 0.85, 0.8),
+) -> BatchGraph | None:
+    """What is taken of a network and two graphs, which take so many seconds."""
+    clock = Clock()
+    plain = backbone.eval().forward
+    graphs = {
+        torch.contiguous_format: clock.taking(seconds[1], lambda pixels: first(plain(pixels))),
+        torch.channels_last: clock.taking(seconds[2], lambda pixels: last(plain(pixels))),
+    }
+    monkeypatch.setattr(batches, "fused", lambda net, pixels, layout: graphs[layout])
+    backbone.forward = clock.taking(seconds[0], plain)  # type: ignore[method-assign]
+    pixels = torch.randn((4, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    return choose_graph(backbone, FP32, pixels, spread, clock)
+
+
+def same(vectors: torch.Tensor) -> torch.Tensor:
+    return vectors
+
+
+def broken(vectors: torch.Tensor) -> torch.Tensor:
+    raise RuntimeError("not for graphs")
+
+
+def test_the_fastest_graph_is_taken(by_hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = chosen(by_hand(), monkeypatch, same, same)
+    assert found is not None
+    assert (found.layout, found.size) == ("channels last", 4)
+    assert (found.gain, found.cosine) == (pytest.approx(1.25), pytest.approx(1.0))
+    found = chosen(by_hand(), monkeypatch, same, same, (1.0, 0.8, 0.85))
+    assert found is not None and found.layout == "channels first"
+
+
+def test_where_one_is_much_faster_no_other_is_tried(by_hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = chosen(by_hand(), monkeypatch, same, same, (1.0, 0.1, 0.5))
+    assert found is not None and (found.layout, found.gain) == ("channels last", pytest.approx(2.0))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        broken,
+        torch.zeros_like,
+        lambda vectors: vectors * float("nan"),
+        lambda vectors: vectors + 0.1 * vectors.norm(dim=1, keepdim=True) * torch.tensor([1.0, -1.0, 1.0, -1.0]),
+    ],
+)
+def test_one_that_fails_or_changes_the_vectors_is_passed_over(
+    by_hand: ByHand, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    found = chosen(by_hand(), monkeypatch, same, spoil)
+    assert found is not None and found.layout == "channels first"
+    assert chosen(by_hand(), monkeypatch, spoil, spoil) is None
+
+
+def test_one_that_is_hardly_faster_is_not_taken(by_hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chosen(by_hand(), monkeypatch, same, same, (1.0, 0.95, 0.95)) is None
+
+
+def served(backbone: Backbone, folder: Path, **options: Any) -> BundleEncoder:
+    return BundleEncoder(save_bundle(backbone, BundleNotes("by hand"), folder / "model"), device="cpu", **options)
+
+
+def until_known(encoder: BundleEncoder, pictures: Pictures) -> None:
+    """Encodes batches until it is known how they are cut, and some more."""
+    encoder.encode_photos(pictures(MEASURE_FROM))
+    while encoder.piece_size is None:
+        encoder.encode_photos(pictures(32))
+    encoder.encode_photos(pictures(32))
+
+
+def test_batches_go_through_a_graph_and_keep_their_vectors(
+    by_hand: ByHand, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "MIN_GAIN", 0.0)
+    encoder = served(by_hand(), tmp_path)
+    images = pictures(39)
+    plain = served(encoder.bundle.backbone, tmp_path / "other", precision=FP32).encode_photos(images)
+    until_known(encoder, pictures)
+    graph = encoder.graph
+    assert graph is not None
+    assert graph.cosine >= MIN_COSINE
+    taken: list[int] = []
+    counted = BatchGraph(
+        graph.size,
+        graph.layout,
+        lambda pixels: (taken.append(len(pixels)), graph.run(pixels))[1],
+        graph.cosine,
+        graph.gain,
+    )
+    monkeypatch.setattr(encoder, "_graph", counted)
+    np.testing.assert_allclose(encoder.encode_photos(images), plain, atol=1e-5)
+    # What is left over of a batch goes through the layers.
+    assert set(taken) == {graph.size}
+    assert sum(taken) == (32 // graph.size) * graph.size + (7 // graph.size) * graph.size
+
+
+def test_it_is_looked_for_once_and_not_where_the_precision_is_given(
+    by_hand: ByHand, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Precision] = []
+
+    def none(backbone: Backbone, precision: Precision, *_: Any) -> None:
+        asked.append(precision)
+
+    monkeypatch.setattr("sbka_milvus.encoders.encoder.choose_graph", none)
+    encoder = served(by_hand(), tmp_path)
+    encoder.encode_photos(pictures(3))
+    assert asked == []
+    until_known(encoder, pictures)
+    encoder.encode_photos(pictures(64))
+    assert len(asked) == 1 and encoder.graph is None
+    for precision in (FP32, BF16):
+        given = served(by_hand(), tmp_path / str(precision), precision=precision)
+        for _ in range(12):
+            given.encode_photos(pictures(32))
+        assert given.piece_size is not None and given.graph is None
+    assert len(asked) == 1
