@@ -42,6 +42,14 @@ class Encoder(Protocol):
         """shape (N, dim), float32, unit rows; sketches come normalised (dark ink on white)."""
 
 
+@runtime_checkable
+class ExpectingEncoder(Protocol):
+    """An encoder that finds out how photos are encoded fastest as soon as it knows that many will come."""
+
+    def expect(self, photos: int) -> None:
+        """So many photos are about to be encoded."""
+
+
 class Matching(Protocol):
     """By what the vectors of a version were lifted, and by what queries must be, so that cosines rank as it wants."""
 

@@ -58,6 +58,7 @@ class BundleEncoder:
         self.device = resolve_device(device)
         self._precision = precision
         self._encoded = 0
+        self._expected = 0
         self._single: SingleWay | None = None
         self._few_calls = 0
         self._is_prepared = precision is not None or self.device.type != "cpu"
@@ -81,6 +82,10 @@ class BundleEncoder:
     def input_size(self) -> int:
         """Side of the network's input in pixels."""
         return self.bundle.backbone.preprocessing.size
+
+    def expect(self, photos: int) -> None:
+        """So many photos are about to be encoded: what pays for as many is found out at once, and not on the way."""
+        self._expected = photos
 
     def encode_photos(self, photos: Sequence[Image.Image]) -> FloatArray:
         """shape (N, dim), float32, unit rows, for N upright RGB pictures.
@@ -197,7 +202,7 @@ class BundleEncoder:
 
     def _precision_for(self, count: int) -> Precision:
         self._encoded += count
-        if self._precision is None and self._encoded >= MEASURE_FROM:
+        if self._precision is None and max(self._encoded, self._expected) >= MEASURE_FROM:
             self._precision = choose_precision(self._backbone, self.device, self.input_size)
             if self._precision != FP32:
                 # What each way of cutting takes is compared in one precision.

@@ -27,6 +27,7 @@ class WaitingEncoder:
         self._manifest = manifest
         self._load = load
         self._loaded: Encoder | None = None
+        self._expected = 0
 
     @property
     def dim(self) -> int:
@@ -51,7 +52,18 @@ class WaitingEncoder:
         """
         if self._loaded is None:
             self._loaded = self._load()
+            if self._expected:
+                self.expect(self._expected)
         return self._loaded
+
+    def expect(self, photos: int) -> None:
+        """See :class:`~sbka_milvus.protocols.ExpectingEncoder`; loads nothing."""
+        from sbka_milvus.protocols import ExpectingEncoder
+
+        self._expected = photos
+        loaded: object = self._loaded
+        if isinstance(loaded, ExpectingEncoder):
+            loaded.expect(photos)
 
     def encode_photos(self, photos: Sequence[Image.Image]) -> FloatArray:
         """See :class:`~sbka_milvus.protocols.Encoder`."""

@@ -18,7 +18,7 @@ from sbka_milvus.images import DecodedPhoto, DecodeLimits, Decoders, PhotoFile, 
 from sbka_milvus.memory import keeping_freed_memory, peak_memory
 from sbka_milvus.pipelines.stages import EncodeUse, StageTimes
 from sbka_milvus.progress import Advance
-from sbka_milvus.protocols import Encoder
+from sbka_milvus.protocols import Encoder, ExpectingEncoder
 from sbka_milvus.types import FloatArray
 
 OnFile = Callable[[PhotoFile | None], None]
@@ -78,6 +78,8 @@ def encode_files(
         DecoderError: Processes that decode cannot be started.
     """
     times = StageTimes()
+    if isinstance(encoder, ExpectingEncoder):
+        encoder.expect(len(files))
     with keeping_freed_memory(), _Ahead(files, options, on_file) as ahead:
         while True:
             start = time.perf_counter()

@@ -17,6 +17,7 @@ from sbka_milvus.encoders.batches import BatchGraph, choose_graph
 from sbka_milvus.encoders.bundle import BundleNotes, save_bundle
 from sbka_milvus.encoders.encoder import MEASURE_FROM, BundleEncoder
 from sbka_milvus.encoders.precision import BF16, FP32, MIN_COSINE, Precision
+from sbka_milvus.encoders.waiting import WaitingEncoder
 
 ByHand = Callable[..., Backbone]
 Pictures = Callable[[int], list[Image.Image]]
@@ -165,3 +166,18 @@ def test_it_is_looked_for_once_and_not_where_the_precision_is_given(
             given.encode_photos(pictures(32))
         assert given.piece_size is not None and given.graph is None
     assert len(asked) == 1
+
+
+def test_where_many_photos_are_expected_it_is_found_out_at_once(
+    by_hand: ByHand, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(
+        "sbka_milvus.encoders.encoder.choose_precision", lambda *_: (asked.append(1), Precision(channels_last=True))[1]
+    )
+    for expected, count in ((MEASURE_FROM - 1, 0), (MEASURE_FROM, 1)):
+        encoder = served(by_hand(), tmp_path / str(expected))
+        waiting = WaitingEncoder(encoder.bundle.manifest, lambda encoder=encoder: encoder)
+        waiting.expect(expected)
+        waiting.encode_photos(pictures(3))
+        assert len(asked) == count
