@@ -216,8 +216,11 @@ class Whole:
         return [[hit["id"] for hit in hits] for hits in answer]
 
     def ef_of_recall(self, gallery: Gallery, exact: Ranking, k: int, n_queries: int) -> int | None:
-        """The smallest power of two as ef by which the k nearest are found as surely as is wanted; none: no ef does."""
-        for ef in (128 << step for step in range(7)):
+        """The smallest ef, in quarters of a doubling, by which the k nearest are found as surely as is wanted; or none.
+
+        Not in powers of two: which of them it is depends on how the index happened to be built.
+        """
+        for ef in (round(128 * 2 ** (step / 4)) for step in range(25)):
             answers = [self.search(gallery.queries[row : row + 1], k, ef)[0] for row in range(n_queries)]
             recall = np.mean([len(set(ids) & exact.best(row, k, 0.0)) / k for row, ids in enumerate(answers)])
             if recall >= RECALL:
