@@ -110,11 +110,15 @@ def _makers() -> dict[str, Callable[[Backbone, torch.Tensor], Run]]:
         makers["a graph of 8 bits"] = _eight_bits
     if cpu_computes_bf16():
         makers["a graph of bf16"] = _bf16
-    return makers | {"a fused graph": fused, "a graph": _graph}
+    return makers | {"a fused graph": _fused, "a fused graph, channels first": fused, "a graph": _graph}
 
 
 def _graph(backbone: Backbone, sample: torch.Tensor) -> Run:
     return frozen(copy.deepcopy(backbone), sample, torch.channels_last)
+
+
+def _fused(backbone: Backbone, sample: torch.Tensor) -> Run:
+    return fused(backbone, sample, torch.channels_last)
 
 
 def _eight_bits(backbone: Backbone, sample: torch.Tensor) -> Run:
