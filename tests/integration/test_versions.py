@@ -39,7 +39,7 @@ from sbka_milvus.pipelines.versions import rollback, serve_version
 from sbka_milvus.progress import SilentProgress
 from sbka_milvus.settings import MilvusSettings, Settings
 from sbka_milvus.store import MilvusGalleryStore
-from sbka_milvus.types import VersionInfo
+from sbka_milvus.types import StoredRows, VersionInfo
 
 PHOTOS = 24
 SIZES = {"first": 64, "second": 96}
@@ -310,10 +310,17 @@ class FlakyStore(MilvusGalleryStore):
     down = 0
 
     def served(self, gallery: str) -> VersionInfo:
+        self._fail()
+        return super().served(gallery)
+
+    def fetch(self, *asked: Any, **how: Any) -> StoredRows:
+        self._fail()
+        return super().fetch(*asked, **how)
+
+    def _fail(self) -> None:
         if self.down:
             self.down -= 1
             raise StoreUnavailable("The store cannot be reached.")
-        return super().served(gallery)
 
 
 def test_a_query_is_patient_with_a_milvus_that_restarts_but_not_for_ever(gallery, sketch, settings):
