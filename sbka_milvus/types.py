@@ -74,6 +74,29 @@ def normalise(vectors: NDArray[Any]) -> FloatArray:
     return np.asarray(wide / norms, dtype=np.float32)
 
 
+_BY_ONE_CORE = 100_000
+"""Products up to which one core computes them: for a while after a product of matrices, the threads of OpenBLAS wait
+for more of them, busily, and hold up what follows."""
+
+
+def products(rows: FloatArray, others: FloatArray) -> FloatArray:
+    """Of each row with each of the others; few of them by one core.
+
+    Args:
+        rows: shape (N, D), float32.
+        others: shape (K, D), float32.
+
+    Returns:
+        shape (N, K), float32.
+
+    >>> products(np.float32([[1, 2]]), np.float32([[3, 4], [1, 0]])).tolist()
+    [[11.0, 1.0]]
+    """
+    if len(rows) * len(others) <= _BY_ONE_CORE:
+        return np.asarray(np.vecdot(rows[:, np.newaxis], others), dtype=np.float32)
+    return np.asarray(rows @ others.T, dtype=np.float32)
+
+
 def require_unit_rows(vectors: FloatArray, name: str) -> None:
     """Refuses anything that is not an (N, D) float32 array of finite unit rows.
 

@@ -12,9 +12,9 @@ Codes of many photos lie in two halves, and the first one, with the length of th
 photos the rest need not be read to see that they are none of the hits (see :meth:`ClusterCodes.above`).
 
 The file is a faiss index of inverted lists, one a cluster and half, which is mapped into memory; behind it the fine
-codes, likewise, in the order of the photos' ids, then the ids and errors, a digest of all that, and a closing mark. It
-is read once when it is opened, for the digest: with a changed byte a search could call a result exact that is not, or
-fail in the middle.
+codes, likewise, in the order of the photos' ids, then how vectors were turned, the ids and errors, a digest of all
+that, and a closing mark. It is read once when it is opened, for the digest: with a changed byte a search could call a
+result exact that is not, or fail in the middle.
 """
 
 from __future__ import annotations
@@ -216,32 +216,13 @@ class ClusterCodes:
         return self._errors
 
     def turned(self, queries: FloatArray) -> FloatArray:
-        """Queries as the other methods take them.
-
-        Args:
-            queries: shape (Q, D), float32, unit rows.
-
-        Returns:
-            shape (Q, D), float32.
-        """
+        """See :meth:`~sbka_milvus.protocols.MemberCodes.turned`."""
         return self._turning.turned(queries)
 
     def best(
         self, queries: FloatArray, of: IntArray, clusters: IntArray, scores: FloatArray, depth: int
     ) -> tuple[FloatArray, IntArray]:
-        """The members of some clusters that are most like a query each, as their codes have it.
-
-        Args:
-            queries: shape (Q, D), float32: see :meth:`turned`.
-            of: shape (P,), int64: the query of each pair.
-            clusters: shape (P,), int64: where to look for it.
-            scores: shape (P,), float32: cosine of the query and the cluster's centroid.
-            depth: members of each, at least 1.
-
-        Returns:
-            Their cosines, shape (P, depth), float32, best first, -inf where there are no more; and their ids,
-            shape (P, depth), int64, -1 there.
-        """
+        """See :meth:`~sbka_milvus.protocols.MemberCodes.best`."""
         cosines = np.full((len(clusters), depth), -np.inf, dtype=np.float32)
         rows = np.full((len(clusters), depth), -1, dtype=np.int64)
         counts, found, which = self._cosines(queries, of, clusters, scores)
@@ -258,19 +239,7 @@ class ClusterCodes:
     def above(
         self, query: FloatArray, clusters: IntArray, scores: FloatArray, least: FloatArray
     ) -> tuple[IntArray, FloatArray, IntArray, IntArray]:
-        """All members of some clusters that may be so much like a query, by their codes and what those may be off.
-
-        Args:
-            query: shape (D,), float32: see :meth:`turned`.
-            clusters: shape (P,), int64.
-            scores: shape (P,), float32: cosine of the query and each cluster's centroid.
-            least: shape (P,), float32, in [-2, 2]: the true cosine that is wanted.
-
-        Returns:
-            For n members the place of their cluster, shape (n,), int64, ascending; their cosines, shape (n,), float32,
-            as :meth:`best` gives them; and their ids, shape (n,), int64. And of how many members of each cluster the
-            whole code was compared, shape (P,), int64.
-        """
+        """See :meth:`~sbka_milvus.protocols.MemberCodes.above`."""
         bounding, offset = self._turning.bounding(query)
         pairs = np.arange(len(clusters))
         nearness = scores - least + np.float32(offset) + self._half_errors[clusters]
@@ -285,16 +254,7 @@ class ClusterCodes:
         return where[kept], found[kept], self._fine.ids[rows[kept]], whole
 
     def finer(self, query: FloatArray, ids: IntArray, cosines: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Cosines by the fine codes, of members that :meth:`best` or :meth:`above` has found.
-
-        Args:
-            query: shape (D,), float32: see :meth:`turned`.
-            ids: shape (n,), int64: of members.
-            cosines: shape (n,), float32: theirs, as their codes have it.
-
-        Returns:
-            Cosines, shape (n,), float32; and by how much each may differ from the true one, likewise.
-        """
+        """See :meth:`~sbka_milvus.protocols.MemberCodes.finer`."""
         return self._fine.finer(query, ids, cosines)
 
     def _cosines(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sbka_milvus.types import FloatArray, IntArray
+from sbka_milvus.types import FloatArray, IntArray, products
 
 _SAMPLE = 16_384
 _ALIGNED = 16
@@ -89,12 +89,7 @@ class Turning:
 
     def turned(self, vectors: FloatArray) -> FloatArray:
         """shape (N, D), float32, of vectors of that shape."""
-        if self.directions is None:
-            return vectors
-        if len(vectors) <= 64:
-            # By this core alone: see sbka_milvus/search/scores.py.
-            return np.asarray(np.vecdot(vectors[:, np.newaxis], self.directions), dtype=np.float32)
-        return np.asarray(vectors @ self.directions.T, dtype=np.float32)
+        return vectors if self.directions is None else products(vectors, self.directions)
 
     def parts(self, residuals: FloatArray) -> tuple[list[FloatArray], FloatArray]:
         """What is coded of some photos.

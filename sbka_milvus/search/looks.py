@@ -219,15 +219,15 @@ class Looks:
         self._refined = 0
         self._whole[clusters] = np.maximum(self._whole[clusters], whole)
         self.note(members - self.scores[clusters[rows]])
-        errors = self.errors_of(clusters)
+        errors, found = self.errors_of(clusters), np.bincount(rows, minlength=len(clusters))
         # None of the others scores so much, be its code off as far as it may.
         others = np.float32(floor - _BELOW) - errors
-        best = np.where(self.sizes[clusters] > np.bincount(rows, minlength=len(clusters)), others, np.float32(-np.inf))
+        best = np.where(self.sizes[clusters] > found, others, np.float32(-np.inf))
         fused = self.weight * self.scores[clusters[rows]] + np.float32(1.0 - self.weight) * members
         np.maximum.at(best, rows, fused)
         self.bounds[clusters] = np.minimum(self.bounds[clusters], best + errors)
         self._keep(clusters, rows, members, ids)
-        self.depths[clusters] = np.bincount(rows, minlength=len(clusters))
+        self.depths[clusters] = found
         self.lasts[clusters] = others
 
     def _keep(self, clusters: IntArray, rows: IntArray, members: FloatArray, ids: IntArray) -> None:
@@ -260,10 +260,10 @@ class Looks:
             k: at least 1.
             certain: whether by the errors of their codes, or by what those usually are.
         """
-        seen = self.seen if certain else self.seen.with_errors_of(self.usual_error)
         if self._refined == k:
             return
         self._refined = k
+        seen = self.seen if certain else self.seen.with_errors_of(self.usual_error)
         least = self.least(k, seen.at_least)
         self.seen = self._finer(self.seen, ~seen.fine & (seen.fused + seen.errors >= least - SLACK))
 

@@ -127,8 +127,9 @@ class Pointing(OneQuery):
         return self._look(deeper, min(depth, int(looks.sizes[deeper].max())))
 
     def _look(self, clusters: IntArray, depth: int) -> See:
-        everything = self._options.certain and math.isfinite(self._floor)
-        return See(self._looks, clusters, None if everything else depth, self._floor)
+        floor = self._floor
+        everything = self._options.certain and math.isfinite(floor)
+        return See(self._looks, clusters, None if everything else depth, floor)
 
     @property
     def _floor(self) -> float:

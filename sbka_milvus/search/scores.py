@@ -5,11 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sbka_milvus.errors import InvalidValue
-from sbka_milvus.types import FloatArray, IntArray
-
-_BY_ONE_CORE = 100_000
-"""Cosines up to which one core computes them: for some 25 ms after a product of matrices, the threads of OpenBLAS wait
-for more of them, busily, and hold up what follows."""
+from sbka_milvus.types import FloatArray, IntArray, products
 
 
 def score_clusters(queries: FloatArray, centroids: FloatArray) -> FloatArray:
@@ -32,9 +28,7 @@ def score_clusters(queries: FloatArray, centroids: FloatArray) -> FloatArray:
         raise InvalidValue(f"Queries must have the shape (Q, D), not {queries.shape}.", "Pass one row a sketch.")
     if queries.shape[1] != centroids.shape[1]:
         raise InvalidValue(f"Queries of dimension {queries.shape[1]} do not fit centroids of {centroids.shape[1]}.")
-    if len(queries) * len(centroids) <= _BY_ONE_CORE:
-        return np.asarray(np.vecdot(queries[:, np.newaxis], centroids), dtype=np.float32)
-    return np.asarray(queries @ centroids.T, dtype=np.float32)
+    return products(queries, centroids)
 
 
 def select_probes(cluster_scores: FloatArray, n_probe: int, sizes: IntArray | None = None) -> IntArray:

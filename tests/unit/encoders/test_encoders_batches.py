@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from own_clock import Clock
 from PIL import Image
 
 from sbka_milvus.encoders import batches
@@ -21,23 +22,6 @@ from sbka_milvus.encoders.waiting import WaitingEncoder
 
 ByHand = Callable[..., Backbone]
 Pictures = Callable[[int], list[Image.Image]]
-
-
-class Clock:
-    """Time goes by as those that are timed say."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def taking(self, seconds: float, run: Callable[[torch.Tensor], torch.Tensor]) -> Callable[..., torch.Tensor]:
-        def timed(pixels: torch.Tensor) -> torch.Tensor:
-            self.now += seconds
-            return run(pixels)
-
-        return timed
 
 
 def spread(work: Callable[[], float]) -> list[float]:

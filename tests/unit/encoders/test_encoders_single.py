@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from own_clock import Clock
 from PIL import Image, ImageDraw
 
 from sbka_milvus.encoders import graphs, single
@@ -47,23 +48,6 @@ def ways(
 ) -> None:
     made = {name: lambda backbone, sample, make=make: make(backbone) for name, make in makers.items()}
     monkeypatch.setattr(single, "_makers", lambda: made)
-
-
-class Clock:
-    """Time goes by as those that are timed say."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def taking(self, seconds: float, run: Callable[[torch.Tensor], torch.Tensor]) -> Callable[..., torch.Tensor]:
-        def timed(pixels: torch.Tensor) -> torch.Tensor:
-            self.now += seconds
-            return run(pixels)
-
-        return timed
 
 
 @pytest.fixture
