@@ -9,9 +9,12 @@ imports included) over the ideal: processor seconds of decoding all photos alone
 over the cores. Real photos, MobileNetV2 at 224 pixels; where more are wanted than there are, parts of them too, cut
 from one corner after the other. Loading and clustering cost few of them as much as many.
 
+**clip**: the same with networks of open_clip, for which sketch search is meant, with random weights: speed does not
+depend on them.
+
 **peers**: photos a second, from listing the folder to vectors on the disk, of `sbka ingest`, of a plain open_clip loop
 with a DataLoader, and of clip-retrieval's inference (benchmarks/ingest_peers.py), with the same open_clip weights,
-which are random: speed does not depend on them. Photos as they are (256 pixels) and enlarged to what cameras make.
+random as well. Photos as they are (256 pixels) and enlarged to what cameras make.
 Ways take turns within a round; the median of the rounds' ratios counts. The cosines are those of the vectors of
 `sbka ingest` and of the loop, which computes in fp32 from pictures decoded at full size.
 
@@ -56,7 +59,7 @@ from sbka_milvus.pipelines.import_model import import_model
 from sbka_milvus.progress import SilentProgress
 from sbka_milvus.settings import MilvusSettings, Settings
 
-PARTS = ("whole", "peers", "again", "memory")
+PARTS = ("whole", "clip", "peers", "again", "memory")
 CAMERA = (4000, 3000)
 SMALL_SIDE = 96
 TINY = "timm:test_efficientnet"
@@ -94,6 +97,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--photos", type=int, nargs="+", default=[1000], help="of part whole")
+    parser.add_argument("--clip-photos", type=int, default=1500, help="of part clip")
+    parser.add_argument("--clip-models", nargs="+", default=["ViT-B-32", "RN50"], help="names of open_clip")
     parser.add_argument("--peer-photos", type=int, default=192, help="of part peers, as they are")
     parser.add_argument("--camera-photos", type=int, default=64, help="of part peers, enlarged")
     parser.add_argument("--peer-models", nargs="+", default=["ViT-B-32", "RN50"], help="names of open_clip")
@@ -115,16 +120,30 @@ class Bench:
 
     def whole(self) -> dict[str, Any]:
         """Against the ideal, by size; the largest stands by itself too."""
-        sizes = {count: self._whole(count) for count in sorted(self.arguments.photos)}
+        weights = self.arguments.data / "weights" / "mobilenetv2_100_imagenet1k.safetensors"
+        model = self._model("timm:mobilenetv2_100", weights, 224)
+        sizes = {count: self._whole(model, count) for count in sorted(self.arguments.photos)}
         largest = sizes.pop(max(sizes))
         self._rate = largest["median"]["photos_per_s"]
         return largest | {"fewer": sizes}
 
-    def _whole(self, count: int) -> dict[str, Any]:
-        weights = self.arguments.data / "weights" / "mobilenetv2_100_imagenet1k.safetensors"
-        model = self._model("timm:mobilenetv2_100", weights, 224)
-        collection = self._linked(picked(self.photos, count), f"whole-{count}")
-        self._cut(collection, count)
+    def clip(self) -> dict[str, Any]:
+        """Against the ideal, with networks of open_clip."""
+        count = self.arguments.clip_photos
+        return {name: self._whole(self._clip(name)[0], count) for name in self.arguments.clip_models}
+
+    def _clip(self, name: str) -> tuple[Path, Path]:
+        """A network of open_clip with random weights: its bundle, and the weights."""
+        weights = self.folder / f"{name}.pt"
+        if not weights.exists():
+            save_weights(name, weights)
+        return self._model(f"open_clip:{name}", weights, None), weights
+
+    def _whole(self, model: Path, count: int) -> dict[str, Any]:
+        collection = self.folder / f"whole-{count}"
+        if not collection.exists():
+            self._linked(picked(self.photos, count), collection.name)
+            self._cut(collection, count)
         photos = sorted(collection.iterdir())
         rounds = []
         for _ in range(self.arguments.rounds):
@@ -159,9 +178,7 @@ class Bench:
         }
         found: dict[str, Any] = {}
         for name in self.arguments.peer_models:
-            weights = self.folder / f"{name}.pt"
-            save_weights(name, weights)
-            model = self._model(f"open_clip:{name}", weights, None)
+            model, weights = self._clip(name)
             for kind, collection in sets.items():
                 found[f"{name}, photos {kind}"] = self._against(collection, model, name, weights)
         return found

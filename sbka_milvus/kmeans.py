@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbka_milvus.errors import InvalidValue
-from sbka_milvus.types import FloatArray, normalise
+from sbka_milvus.types import FloatArray, IntArray, normalise
 
 _ITERATIONS = 25
 _MOST_RESTARTS = 10
@@ -78,3 +78,23 @@ def restarts(n_vectors: int, n_clusters: int, dim: int) -> int:
     """
     multiplications = n_vectors * n_clusters * dim * _ITERATIONS
     return int(max(1, min(_MOST_RESTARTS, _RESTART_BUDGET // multiplications)))
+
+
+def member_sums(vectors: NDArray[Any], clusters: IntArray, n_clusters: int) -> NDArray[np.float64]:
+    """The sum of the members of each cluster; zeros where there are none.
+
+    Args:
+        vectors: shape (N, D), any float dtype.
+        clusters: shape (N,), int64: the cluster of each, from 0 up to ``n_clusters`` - 1.
+        n_clusters: K.
+
+    Returns:
+        shape (K, D), float64.
+    """
+    sums = np.zeros((n_clusters, vectors.shape[1]))
+    order = np.argsort(clusters, kind="stable")
+    # Cluster by cluster: `np.add.at` takes ten times as long.
+    for rows in np.split(order, np.flatnonzero(np.diff(clusters[order])) + 1):
+        if len(rows):
+            sums[clusters[rows[0]]] = vectors[rows].sum(axis=0, dtype=np.float64)
+    return sums

@@ -15,6 +15,7 @@ import numpy as np
 from sbka_milvus.embeddings import Gallery
 from sbka_milvus.embeddings.versions import read_version_record
 from sbka_milvus.errors import GalleryError, InvalidValue
+from sbka_milvus.kmeans import member_sums
 from sbka_milvus.pipelines.reference import Reference, load_reference, make_reference, save_reference
 from sbka_milvus.types import Clustering, Embeddings, FloatArray, normalise
 
@@ -73,11 +74,9 @@ def fit_file(gallery: Gallery, token: str) -> Path:
 
 
 def _means(vectors: FloatArray, clustering: Clustering) -> FloatArray:
-    order = np.argsort(clustering.assignments, kind="stable")
-    ends = np.cumsum(clustering.table.sizes)
-    members = np.split(order, ends[:-1])
-    means = np.stack([vectors[rows].mean(axis=0, dtype=np.float64) for rows in members if len(rows)])
+    used, firsts, clusters = np.unique(clustering.assignments, return_index=True, return_inverse=True)
+    means = member_sums(vectors, clusters, len(used)) / np.bincount(clusters)[:, None]
     # Photos that point in opposite directions have a mean of zero, which is no direction: one of them stands for it.
-    for cluster in np.flatnonzero(np.linalg.norm(means, axis=1) < 1e-9):
-        means[cluster] = vectors[[rows for rows in members if len(rows)][cluster][0]]
+    none = np.linalg.norm(means, axis=1) < 1e-9
+    means[none] = vectors[firsts[none]]
     return normalise(means)

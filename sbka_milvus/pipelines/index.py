@@ -19,7 +19,7 @@ from sbka_milvus.embeddings.versions import VersionRecord, read_version_record, 
 from sbka_milvus.errors import GalleryError, OutputError, StoreError
 from sbka_milvus.pipelines.codes import ensure_codes, write_codes
 from sbka_milvus.pipelines.copies import ensure_copies, find_copies, write_copies
-from sbka_milvus.pipelines.fits import write_fit
+from sbka_milvus.pipelines.fits import read_fit, write_fit
 from sbka_milvus.pipelines.index_form import FormedGallery, FormOptions, MatchingForm, form_key, form_name
 from sbka_milvus.pipelines.index_lock import index_lock
 from sbka_milvus.pipelines.joining import ClusteredGallery, Wish, cluster_gallery
@@ -128,11 +128,11 @@ def build_index(gallery: Gallery, store: GalleryStore, options: IndexOptions, pr
             if same and is_matched(gallery, served) and not options.anew:
                 ensure_copies(gallery, served)
                 ensure_codes(gallery, store, served, progress)
-                refer_to_served(gallery, store, served, datetime.now(UTC))
+                refer_to_served(gallery, store, served, read_fit(gallery, served.token), datetime.now(UTC))
                 return _report(gallery, store, served, options, False, start)
         info = build_version(gallery, store, options, progress)
         serve_version(gallery, store, info, options.keep_versions, place=options.place)
-        refer_to_served(gallery, store, info, datetime.now(UTC))
+        refer_to_served(gallery, store, info, read_fit(gallery, info.token), datetime.now(UTC))
         return _report(gallery, store, info, options, True, start)
 
 

@@ -17,6 +17,7 @@ from sbka_milvus.embeddings import Gallery
 from sbka_milvus.embeddings.shards import read_embeddings
 from sbka_milvus.errors import GalleryError, InvalidValue
 from sbka_milvus.files import replacing
+from sbka_milvus.kmeans import member_sums
 from sbka_milvus.protocols import GalleryStore
 from sbka_milvus.types import ClusterTable, Embeddings, FloatArray, IntArray, VersionInfo, require_unit_rows
 
@@ -73,7 +74,15 @@ def write_reference(gallery: Gallery, embeddings: Embeddings, table: ClusterTabl
         InvalidValue: The clusters do not fit the photos, or there are none.
         OutputError: The file cannot be written.
     """
-    reference = make_reference(gallery, embeddings, table.centroids, time)
+    return take_reference(gallery, make_reference(gallery, embeddings, table.centroids, time))
+
+
+def take_reference(gallery: Gallery, reference: Reference) -> Reference:
+    """Writes down the reference of all drift to come.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     save_reference(reference_file(gallery), reference)
     return reference
 
@@ -174,13 +183,17 @@ def load_reference(path: Path) -> Reference | None:
     raise GalleryError(f"{path} has format {version}; this version reads {_FORMAT_VERSION}.", "Upgrade sbka-milvus.")
 
 
-def refer_to_served(gallery: Gallery, store: GalleryStore, info: VersionInfo, time: datetime) -> None:
+def refer_to_served(
+    gallery: Gallery, store: GalleryStore, info: VersionInfo, fit: Reference | None, time: datetime
+) -> None:
     """Sees to it that a gallery which serves has a reference for its model; nothing is read where there is one.
 
     Args:
         gallery: with the model of the version.
         store: where the version is.
         info: the version that is served.
+        fit: what its clusters were fitted to, where they were fitted to all its photos: that is the reference then,
+            unless the version is matched by other vectors than the photos' own.
         time: now, with a time zone.
 
     Raises:
@@ -189,6 +202,9 @@ def refer_to_served(gallery: Gallery, store: GalleryStore, info: VersionInfo, ti
         StoreError: Milvus refused.
     """
     if has_reference(gallery):
+        return
+    if fit is not None and not info.matching and fit.fingerprint == gallery.fingerprint:
+        take_reference(gallery, fit)
         return
     embeddings = read_embeddings(gallery.shard_folder, gallery.fingerprint)
     if embeddings is not None:
@@ -230,8 +246,7 @@ def _left_out_distortions(vectors: FloatArray, centroids: FloatArray) -> FloatAr
     that alone would look like a drift of a tenth or more.
     """
     nearest = assign_clusters(vectors, centroids)
-    sums = np.zeros(centroids.shape, dtype=np.float64)
-    np.add.at(sums, nearest, vectors)
+    sums = member_sums(vectors, nearest, len(centroids))
     squares = np.einsum("kd,kd->k", sums, sums)
     result = np.empty(len(vectors), dtype=np.float32)
     step = max(1, min(_ROWS_PER_BLOCK, _SCORES_PER_BLOCK // len(centroids)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sbka_milvus.errors import InvalidValue
+from sbka_milvus.kmeans import member_sums
 from sbka_milvus.rankers.ranker import require_gallery
 from sbka_milvus.types import FloatArray, IntArray
 
@@ -32,8 +33,7 @@ def silhouette(gallery: FloatArray, assignments: IntArray) -> float:
     if len(used) < 2:
         raise InvalidValue("One cluster alone has no silhouette.", "Make at least two.")
     wide = gallery.astype(np.float64)
-    sums = np.zeros((len(used), wide.shape[1]))
-    np.add.at(sums, clusters, wide)
+    sums = member_sums(wide, clusters, len(used))
     sizes = np.bincount(clusters).astype(np.float64)
     cosines = wide @ sums.T
     rows = np.arange(len(wide))

@@ -40,7 +40,7 @@ FUNCTIONS = {
     "sbka_milvus.encoders.bundle": {"copy_bundle": "copy", "_write": "weights", "save_bundle": "bundle"},
     "sbka_milvus.pipelines.gate": {"measure_gate": "measure"},
     "sbka_milvus.pipelines.versions": {"record_gate": "gate-record", "serve_version": "serve"},
-    "sbka_milvus.pipelines.reference": {"write_reference": "reference"},
+    "sbka_milvus.pipelines.reference": {"take_reference": "reference"},
     "sbka_milvus.training.checkpoint": {"Checkpoints._write": "checkpoint", "Checkpoints.remove": "uncheckpoint"},
     "sbka_milvus.training.trainer": {"Trainer._step": "step"},
     "torch.serialization": {"save": "save"},
