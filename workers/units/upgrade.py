@@ -17,9 +17,9 @@ from sbka_milvus.feedback import FeedbackLog, stored_queries
 from sbka_milvus.images import PhotoFile
 from sbka_milvus.pipelines.chunks import embedded_files, write_chunks
 from sbka_milvus.pipelines.embed import update_quarantine
+from sbka_milvus.pipelines.fits import read_fit
 from sbka_milvus.pipelines.gate import measure_gate
 from sbka_milvus.pipelines.gate_rules import GateOptions, HeldOut
-from sbka_milvus.pipelines.fits import read_fit
 from sbka_milvus.pipelines.index import IndexOptions, build_version
 from sbka_milvus.pipelines.index_lock import index_lock
 from sbka_milvus.pipelines.reference import refer_to_served
