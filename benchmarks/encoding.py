@@ -161,7 +161,7 @@ def encode(arguments: argparse.Namespace) -> dict[str, Any]:
     vectors: list[Any] = []
     found_of = timed(lambda: vectors.extend(encoder.encode_photos(batch) for batch in batches), len(photos))
     np.save(arguments.vectors, np.concatenate(vectors))
-    return found_of | {"piece": encoder.piece_size, "graph": None if encoder.graph is None else encoder.graph.layout}
+    return found_of | {"piece": encoder.piece_size, "graph": None if encoder.graph is None else encoder.graph.name}
 
 
 def train(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whether a fused graph encodes batches on a CPU: that too is measured, and one that changes vectors is not taken.
+"""Whether a graph encodes batches on a CPU: that too is measured, and one that changes vectors is not taken.
 
 A graph is made for pieces of one number of pictures; what is left over of a batch goes through the layers as before.
 """
@@ -6,17 +6,16 @@ A graph is made for pieces of one number of pictures; what is left over of a bat
 from __future__ import annotations
 
 import logging
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import torch
 
 from sbka_milvus.encoders.backbones import Backbone
-from sbka_milvus.encoders.graphs import Run, fused
+from sbka_milvus.encoders.graphs import Make, Run, eight_bit_makers, fused
+from sbka_milvus.encoders.pieces import SIZES, Pieces
 from sbka_milvus.encoders.precision import MIN_COSINE, Precision
 
 _LOG = logging.getLogger(__name__)
@@ -25,41 +24,37 @@ MIN_GAIN = 1.1
 """A graph must be so many times as fast as the layers to be taken: it takes as much memory again as the weights do."""
 ENOUGH = 1.3
 """When a graph is so many times as fast, no other is tried."""
-_ROUNDS = 3
-_LAYOUTS = {"channels last": torch.channels_last, "channels first": torch.contiguous_format}
-
-
-class Spread(Protocol):
-    """Does something on as many cores at once as pieces of a batch are encoded by."""
-
-    def __call__(self, work: Callable[[], float]) -> list[float]:
-        """What each of them gave."""
+_ROUNDS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class BatchGraph:
-    """A fused graph of a network.
+    """A graph of a network.
 
     Attributes:
+        name: for people.
         size: pictures of a piece that it takes.
-        layout: how they lie in memory, for people.
         run: for pieces of that size.
-        cosine: the least one with the features of the network, of some pictures.
+        cosine: the least one with the features of the network, of the pictures of a batch.
         gain: how many times as fast as the network it was.
     """
 
+    name: str
     size: int
-    layout: str
     run: Run
-    cosine: float
-    gain: float
+    cosine: float = 1.0
+    gain: float = 1.0
+
+    def encode(self, pixels: torch.Tensor, plainly: Run) -> torch.Tensor:
+        """Features of any number of pictures: of another number than it is made for by the layers."""
+        return self.run(pixels) if len(pixels) == self.size else plainly(pixels)
 
 
 def choose_graph(
     backbone: Backbone,
     precision: Precision,
     pixels: torch.Tensor,
-    spread: Spread,
+    pieces: Pieces,
     clock: Callable[[], float] = time.perf_counter,
 ) -> BatchGraph | None:
     """The fastest graph whose features keep a cosine of at least ``MIN_COSINE`` to those of the network.
@@ -69,8 +64,8 @@ def choose_graph(
     Args:
         backbone: in eval mode, on the CPU. It is left as it is.
         precision: that it is run in.
-        pixels: shape (N, 3, S, S), float32, scaled: a piece.
-        spread: for timing: all cores are at work then.
+        pixels: shape (N, 3, S, S), float32, scaled: a batch.
+        pieces: by which batches are cut, whose best size is known.
         clock: seconds since some moment.
 
     Returns:
@@ -80,42 +75,52 @@ def choose_graph(
     def plainly(some: torch.Tensor) -> torch.Tensor:
         return precision.run(backbone, some)
 
-    with torch.inference_mode():
-        wanted = plainly(pixels).double()
     best: BatchGraph | None = None
-    for name, layout in _LAYOUTS.items():
-        try:
-            run = fused(backbone, pixels, layout)
-            with torch.inference_mode():
-                cosine = float(torch.nn.functional.cosine_similarity(run(pixels).double(), wanted).min())
-        except Exception as error:  # a network may do anything that a graph cannot
-            _LOG.debug("%s cannot be encoded by a graph, %s: %s", backbone.spec, name, error)
-            continue
-        # Not "<": features that overflowed have a cosine of NaN, which must be refused too.
-        if not cosine >= MIN_COSINE:
-            _LOG.info("%s is not encoded by a graph, %s: its cosines fall to %.5f.", backbone.spec, name, cosine)
-            continue
-        gain = _gain(plainly, run, pixels, spread, clock)
-        if gain >= (MIN_GAIN if best is None else best.gain):
-            best = BatchGraph(len(pixels), name, run, cosine, gain)
-        if gain >= ENOUGH:
+    for size in [pieces.size] if pieces.size else [max(SIZES), len(pixels)]:
+        for name, make in _makers().items():
+            try:
+                graph = BatchGraph(name, size, make(backbone, pixels[:size]))
+                graph = _measured(graph, plainly, pixels, pieces, clock)
+            except Exception as error:  # a network may do anything that a graph cannot
+                _LOG.debug("%s cannot be encoded by %s: %s", backbone.spec, name, error)
+                continue
+            # Not "<": features that overflowed have a cosine of NaN, which must be refused too.
+            if not graph.cosine >= MIN_COSINE:
+                _LOG.info("%s is not encoded by %s: its cosines fall to %.5f.", backbone.spec, name, graph.cosine)
+                continue
+            if graph.gain >= (MIN_GAIN if best is None else best.gain):
+                best = graph
+            if graph.gain >= ENOUGH:
+                break
+        if best is not None and best.gain >= ENOUGH:
             break
-    said = "layer by layer" if best is None else f"by a graph, {best.layout}, {best.gain:.2f} times as fast"
+    said = "layer by layer" if best is None else f"by {best.name}, {best.gain:.2f} times as fast"
     _LOG.info("%s encodes batches %s.", backbone.spec, said)
     return best
 
 
-def _gain(plainly: Run, run: Run, pixels: torch.Tensor, spread: Spread, clock: Callable[[], float]) -> float:
-    """How many times as fast ``run`` is, by the shortest times; by turns, so that what else is done falls on both."""
+def _makers() -> dict[str, Make]:
+    """Those first that gain most where they can be taken."""
+    return eight_bit_makers() | {
+        "a fused graph": partial(fused, layout=torch.channels_last),
+        "a fused graph, channels first": fused,
+    }
+
+
+def _measured(
+    graph: BatchGraph, plainly: Run, pixels: torch.Tensor, pieces: Pieces, clock: Callable[[], float]
+) -> BatchGraph:
+    """With its cosine and its gain, by the shortest times; by turns, so that what else is done falls on both."""
+
+    def by_graph(some: torch.Tensor) -> torch.Tensor:
+        return graph.encode(some, plainly)
+
     best = [float("inf"), float("inf")]
     for _ in range(_ROUNDS):
-        for place, one in enumerate((plainly, run)):
-            best[place] = min(best[place], statistics.mean(spread(partial(_timed, one, pixels, clock))))
-    return best[0] / max(best[1], 1e-9)
-
-
-def _timed(run: Run, pixels: torch.Tensor, clock: Callable[[], float]) -> float:
-    with torch.inference_mode():
         start = clock()
-        run(pixels)
-        return clock() - start
+        wanted = pieces.run(plainly, pixels)
+        between = clock()
+        found = pieces.run(by_graph, pixels, graph.size)
+        best = [min(best[0], between - start), min(best[1], clock() - between)]
+    cosine = float(torch.nn.functional.cosine_similarity(found.double(), wanted.double()).min())
+    return BatchGraph(graph.name, graph.size, graph.run, cosine, best[0] / max(best[1], 1e-9))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from sbka_milvus.encoders.batches import BatchGraph, choose_graph
 from sbka_milvus.encoders.bundle import ModelBundle
-from sbka_milvus.encoders.pieces import Batch, Pieces
+from sbka_milvus.encoders.pieces import LEAST, Batch, Pieces
 from sbka_milvus.encoders.precision import FP32, Precision, choose_precision, resolve_device
 from sbka_milvus.encoders.single import SingleWay, choose_single
 from sbka_milvus.errors import InvalidValue
@@ -115,6 +115,8 @@ class BundleEncoder:
     @property
     def piece_size(self) -> int | None:
         """Pictures that a core of the CPU encodes at once, 0 where all cores share a batch; none: not known yet."""
+        if self._graph is not None:
+            return self._graph.size
         return None if self._pieces is None else self._pieces.size
 
     def prepare(self, *, wait: bool = True) -> None:
@@ -144,18 +146,20 @@ class BundleEncoder:
         def scaled(some: Batch) -> torch.Tensor:
             return self._backbone.preprocessing.scale(pixels_of(some).to(self.device))
 
-        def features(some: Batch) -> torch.Tensor:
-            pixels, graph = scaled(some), self._graph
-            if graph is not None and len(pixels) == graph.size:
-                return graph.run(pixels)
+        def plainly(pixels: torch.Tensor) -> torch.Tensor:
             return precision.run(self._backbone, pixels)
+
+        def features(some: Batch) -> torch.Tensor:
+            graph = self._graph
+            return plainly(scaled(some)) if graph is None else graph.encode(scaled(some), plainly)
 
         parts = []
         with torch.inference_mode():
             for start in range(0, len(pictures), self.batch_size):
                 batch = pictures[start : start + self.batch_size]
                 self._find_graph(precision, scaled, batch)
-                found = features(batch) if self._pieces is None else self._pieces.run(features, batch)
+                size = None if self._graph is None else self._graph.size
+                found = features(batch) if self._pieces is None else self._pieces.run(features, batch, size)
                 parts.append(found.cpu().numpy())
         if not parts:
             return np.empty((0, self.dim), dtype=np.float32)
@@ -166,12 +170,11 @@ class BundleEncoder:
         pieces = self._pieces
         if not self._may_graph or self._precision is None or pieces is None or pieces.size is None:
             return
-        size = pieces.size or self.batch_size
-        if len(batch) < size or not self._preparing.acquire(blocking=False):
+        if len(batch) < LEAST or not self._preparing.acquire(blocking=False):
             return
         try:
             if self._may_graph and precision.autocast is None:
-                self._graph = choose_graph(self._backbone, precision, scaled(batch[:size]), pieces.spread)
+                self._graph = choose_graph(self._backbone, precision, scaled(batch), pieces)
             self._may_graph = False
         finally:
             self._preparing.release()

@@ -25,7 +25,6 @@ TRIES = 2
 LEAST = 16
 """Batches of fewer pictures tell nothing, and are encoded whole until it is known what pays."""
 
-_T = TypeVar("_T")
 Batch = TypeVar("Batch", torch.Tensor, Sequence[Image.Image])
 
 
@@ -48,16 +47,19 @@ class Pieces:
         """Pictures of a piece, :data:`WHOLE`, or none while it is not known which is the fastest."""
         return self._size
 
-    def run(self, work: Callable[[Batch], torch.Tensor], batch: Batch) -> torch.Tensor:
+    def run(self, work: Callable[[Batch], torch.Tensor], batch: Batch, size: int | None = None) -> torch.Tensor:
         """``work(batch)``.
 
         Args:
             work: what is done with any number of pictures, from which a row each comes; threads call it at once, each
                 in inference mode.
             batch: at least one picture.
+            size: pictures of a piece, or :data:`WHOLE`; by default what pays, which is found out on the way.
         """
-        if self._size is not None:
-            return self._cut(work, batch, self._size)
+        if size is None:
+            size = self._size
+        if size is not None:
+            return self._cut(work, batch, size)
         if len(batch) < LEAST:
             return self._cut(work, batch, WHOLE)
         size = min(SIZES, key=lambda one: len(self._times[one]))
@@ -69,13 +71,6 @@ class Pieces:
             if self._size is None and all(len(times) > TRIES for times in self._times.values()):
                 self._size = min(SIZES, key=lambda one: min(self._times[one][1:]))
         return found
-
-    def spread(self, work: Callable[[], _T]) -> list[_T]:
-        """What ``work`` gives on each core that encodes pieces, all at once; for whole batches, on this thread."""
-        if not self._size or torch.get_num_threads() == 1:
-            return [work()]
-        pool = self._threads()
-        return list(pool.map(lambda _: work(), range(torch.get_num_threads())))
 
     def _cut(self, work: Callable[[Batch], torch.Tensor], batch: Batch, size: int) -> torch.Tensor:
         if size == WHOLE or len(batch) <= size:

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
+from torch import nn
 
 from sbka_milvus.encoders.backbones import Backbone
-from sbka_milvus.encoders.graphs import Run, frozen, fused
+from sbka_milvus.encoders.graphs import Make, Run, eight_bit_makers, frozen, fused
 from sbka_milvus.encoders.precision import MIN_COSINE, cpu_computes_bf16
-from sbka_milvus.encoders.quantised import quantise
 
 _LOG = logging.getLogger(__name__)
 
@@ -103,29 +103,23 @@ def sample_sketches(backbone: Backbone) -> list[torch.Tensor]:
     return drawn
 
 
-def _makers() -> dict[str, Callable[[Backbone, torch.Tensor], Run]]:
+def _makers() -> dict[str, Make]:
     """Those first that gain most where they can be taken."""
-    makers: dict[str, Callable[[Backbone, torch.Tensor], Run]] = {}
-    if torch.cpu._is_vnni_supported():
-        makers["a graph of 8 bits"] = _eight_bits
+    makers = eight_bit_makers()
     if cpu_computes_bf16():
         makers["a graph of bf16"] = _bf16
     return makers | {"a fused graph": _fused, "a fused graph, channels first": fused, "a graph": _graph}
 
 
-def _graph(backbone: Backbone, sample: torch.Tensor) -> Run:
+def _graph(backbone: nn.Module, sample: torch.Tensor) -> Run:
     return frozen(copy.deepcopy(backbone), sample, torch.channels_last)
 
 
-def _fused(backbone: Backbone, sample: torch.Tensor) -> Run:
+def _fused(backbone: nn.Module, sample: torch.Tensor) -> Run:
     return fused(backbone, sample, torch.channels_last)
 
 
-def _eight_bits(backbone: Backbone, sample: torch.Tensor) -> Run:
-    return frozen(quantise(copy.deepcopy(backbone)), sample, torch.channels_last)
-
-
-def _bf16(backbone: Backbone, sample: torch.Tensor) -> Run:
+def _bf16(backbone: nn.Module, sample: torch.Tensor) -> Run:
     run = frozen(copy.deepcopy(backbone).to(torch.bfloat16), sample.to(torch.bfloat16), torch.channels_last)
     return lambda pixels: run(pixels.to(torch.bfloat16))
 

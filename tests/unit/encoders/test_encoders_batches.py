@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,39 +14,42 @@ from own_clock import Clock
 from PIL import Image
 
 from sbka_milvus.encoders import batches
-from sbka_milvus.encoders.backbones import Backbone
+from sbka_milvus.encoders.backbones import Backbone, BuildRequest, build_backbone
 from sbka_milvus.encoders.batches import BatchGraph, choose_graph
 from sbka_milvus.encoders.bundle import BundleNotes, save_bundle
 from sbka_milvus.encoders.encoder import MEASURE_FROM, BundleEncoder
+from sbka_milvus.encoders.pieces import WHOLE, Pieces
 from sbka_milvus.encoders.precision import BF16, FP32, MIN_COSINE, Precision
+from sbka_milvus.encoders.spec import BackboneSpec
 from sbka_milvus.encoders.waiting import WaitingEncoder
 
 ByHand = Callable[..., Backbone]
 Pictures = Callable[[int], list[Image.Image]]
 
 
-def spread(work: Callable[[], float]) -> list[float]:
-    return [work()]
-
-
 def chosen(
     backbone: Backbone,
     monkeypatch: pytest.MonkeyPatch,
     first: Callable[[torch.Tensor], torch.Tensor],
-    last: Callable[[torch.Tensor], torch.Tensor],
+    second: Callable[[torch.Tensor], torch.Tensor],
     seconds: tuple[float, float, float] = (1.0, 0.85, 0.8),
+    size: int | None = 4,
 ) -> BatchGraph | None:
-    """What is taken of a network and two graphs, which take so many seconds."""
+    """What is taken of a network and two graphs, which take so many seconds a call."""
     clock = Clock()
     plain = backbone.eval().forward
-    graphs = {
-        torch.contiguous_format: clock.taking(seconds[1], lambda pixels: first(plain(pixels))),
-        torch.channels_last: clock.taking(seconds[2], lambda pixels: last(plain(pixels))),
-    }
-    monkeypatch.setattr(batches, "fused", lambda net, pixels, layout: graphs[layout])
+
+    def making(taken: float, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+        return lambda net, pixels: clock.taking(taken, lambda some: change(plain(some)))
+
+    makers = {"the first": making(seconds[1], first), "the second": making(seconds[2], second)}
+    monkeypatch.setattr(batches, "_makers", lambda: makers)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     backbone.forward = clock.taking(seconds[0], plain)  # type: ignore[method-assign]
-    pixels = torch.randn((4, 3, 8, 8), generator=torch.Generator().manual_seed(0))
-    return choose_graph(backbone, FP32, pixels, spread, clock)
+    pieces = Pieces(clock)
+    monkeypatch.setattr(pieces, "_size", size)
+    pixels = torch.randn((16, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    return choose_graph(backbone, FP32, pixels, pieces, clock)
 
 
 def same(vectors: torch.Tensor) -> torch.Tensor:
@@ -59,15 +63,38 @@ def broken(vectors: torch.Tensor) -> torch.Tensor:
 def test_the_fastest_graph_is_taken(by_hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
     found = chosen(by_hand(), monkeypatch, same, same)
     assert found is not None
-    assert (found.layout, found.size) == ("channels last", 4)
+    assert (found.name, found.size) == ("the second", 4)
     assert (found.gain, found.cosine) == (pytest.approx(1.25), pytest.approx(1.0))
     found = chosen(by_hand(), monkeypatch, same, same, (1.0, 0.8, 0.85))
-    assert found is not None and found.layout == "channels first"
+    assert found is not None and found.name == "the first"
 
 
 def test_where_one_is_much_faster_no_other_is_tried(by_hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = chosen(by_hand(), monkeypatch, same, same, (1.0, 0.1, 0.5))
-    assert found is not None and (found.layout, found.gain) == ("channels last", pytest.approx(2.0))
+    found = chosen(by_hand(), monkeypatch, same, same, (1.0, 0.5, 0.1))
+    assert found is not None and (found.name, found.gain) == ("the first", pytest.approx(2.0))
+
+
+def test_where_batches_are_whole_a_graph_may_take_pieces(by_hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two pieces of 8 take twice as long as one of 16 ...
+    found = chosen(by_hand(), monkeypatch, same, same, (1.0, 0.6, 0.7), WHOLE)
+    assert found is not None and (found.name, found.size, found.gain) == ("the first", 16, pytest.approx(1.0 / 0.6))
+    # ... and may be fast enough.
+    found = chosen(by_hand(), monkeypatch, same, same, (1.0, 0.1, 0.1), WHOLE)
+    assert found is not None and (found.name, found.size, found.gain) == ("the first", 8, pytest.approx(5.0))
+
+
+@pytest.mark.skipif(not torch.cpu._is_vnni_supported(), reason="the processor does not multiply 8 bits")
+def test_a_transformer_goes_through_8_bits(clip_spec: BackboneSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "MIN_GAIN", 0.0)
+    monkeypatch.setattr(batches, "ENOUGH", 0.0)
+    torch.manual_seed(0)
+    backbone = build_backbone(BuildRequest(clip_spec, pretrained=False)).backbone.eval()
+    pieces = Pieces()
+    monkeypatch.setattr(pieces, "_size", 8)
+    size = backbone.preprocessing.size
+    found = choose_graph(backbone, FP32, torch.randn(16, 3, size, size), pieces)
+    assert found is not None and "8 bits" in found.name
+    assert MIN_COSINE <= found.cosine < 1.0
 
 
 @pytest.mark.parametrize(
@@ -83,7 +110,7 @@ def test_one_that_fails_or_changes_the_vectors_is_passed_over(
     by_hand: ByHand, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[torch.Tensor], torch.Tensor]
 ) -> None:
     found = chosen(by_hand(), monkeypatch, same, spoil)
-    assert found is not None and found.layout == "channels first"
+    assert found is not None and found.name == "the first"
     assert chosen(by_hand(), monkeypatch, spoil, spoil) is None
 
 
@@ -115,15 +142,10 @@ def test_batches_go_through_a_graph_and_keep_their_vectors(
     assert graph is not None
     assert graph.cosine >= MIN_COSINE
     taken: list[int] = []
-    counted = BatchGraph(
-        graph.size,
-        graph.layout,
-        lambda pixels: (taken.append(len(pixels)), graph.run(pixels))[1],
-        graph.cosine,
-        graph.gain,
-    )
+    counted = replace(graph, run=lambda pixels: (taken.append(len(pixels)), graph.run(pixels))[1])
     monkeypatch.setattr(encoder, "_graph", counted)
-    np.testing.assert_allclose(encoder.encode_photos(images), plain, atol=1e-5)
+    cosines = np.einsum("nd,nd->n", encoder.encode_photos(images), plain)
+    assert cosines.min() >= MIN_COSINE
     # What is left over of a batch goes through the layers.
     assert set(taken) == {graph.size}
     assert sum(taken) == (32 // graph.size) * graph.size + (7 // graph.size) * graph.size

@@ -20,7 +20,7 @@ from sbka_milvus.encoders.backbones import Backbone, BuildRequest, BuiltBackbone
 from sbka_milvus.encoders.bundle import BundleNotes, save_bundle
 from sbka_milvus.encoders.encoder import FEW, PREPARE_FROM, BundleEncoder
 from sbka_milvus.encoders.precision import FP32, MIN_COSINE
-from sbka_milvus.encoders.quantised import EightBitLinear, quantise
+from sbka_milvus.encoders.quantised import EightBitLinear, EightBitRows, quantise
 from sbka_milvus.encoders.single import SingleWay, choose_single, sample_sketches
 from sbka_milvus.encoders.spec import BackboneSpec
 
@@ -125,24 +125,44 @@ def test_two_that_are_fused_at_once_leave_others_as_they_were(monkeypatch: pytes
     assert not torch.jit.onednn_fusion_enabled()  # type: ignore[no-untyped-call]
 
 
+@pytest.mark.parametrize("linear", [EightBitLinear, EightBitRows])
 @pytest.mark.parametrize("options", [{}, {"adapters": 8}, {"prompts": 3}])
-def test_transformers_of_clip_keep_their_features_in_8_bits(clip_spec: BackboneSpec, options: dict[str, Any]) -> None:
+def test_transformers_of_clip_keep_their_features_in_8_bits(
+    clip_spec: BackboneSpec, options: dict[str, Any], linear: Any
+) -> None:
     torch.manual_seed(0)
     backbone = build_backbone(BuildRequest(clip_spec, pretrained=False, options=options)).backbone.eval()
-    run = single._eight_bits(backbone, sample_sketches(backbone)[0])
+    run = graphs.eight_bits(backbone, sample_sketches(backbone)[0], linear)
     with torch.inference_mode():
         for sample in sample_sketches(backbone):
             cosine = torch.nn.functional.cosine_similarity(run(sample), backbone(sample))
             assert MIN_COSINE <= float(cosine) < 1.0, "it is not the same network once more"
 
 
-def test_a_linear_layer_of_8_bits_is_nearly_the_same() -> None:
+@pytest.mark.parametrize("linear", [EightBitLinear, EightBitRows])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_linear_layer_of_8_bits_is_nearly_the_same(linear: Any, bias: bool) -> None:
     torch.manual_seed(0)
-    plain, x = torch.nn.Linear(64, 32), torch.randn(3, 5, 64)
+    plain, x = torch.nn.Linear(64, 32, bias=bias), torch.randn(3, 5, 64)
     with torch.inference_mode():
-        made, wanted = EightBitLinear(plain.weight, plain.bias)(x), plain(x)
+        made, wanted = linear(plain.weight, plain.bias)(x), plain(x)
     assert made.shape == wanted.shape
     assert 0 < float((made - wanted).abs().max()) < 0.02 * float(wanted.abs().max())
+
+
+def test_one_loud_row_leaves_the_others_as_they_are_where_each_has_its_scale() -> None:
+    torch.manual_seed(0)
+    plain, x = torch.nn.Linear(64, 32), torch.randn(50, 64)
+    x[7] *= 200
+    errors = []
+    with torch.inference_mode():
+        wanted = plain(x)
+        for linear in (EightBitLinear, EightBitRows):
+            made = linear(plain.weight, plain.bias)(x)
+            errors.append(float((made - wanted).abs().median()))
+    assert errors[1] < 0.05 * errors[0]
+    silent = EightBitRows(plain.weight, plain.bias)(torch.zeros(2, 64))
+    torch.testing.assert_close(silent, plain.bias.expand(2, -1))
 
 
 def test_networks_of_convolutions_are_not_put_into_8_bits(build: Build) -> None:
