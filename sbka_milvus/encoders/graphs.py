@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from functools import partial
 from collections.abc import Callable
+from functools import partial
 from threading import Lock
 
 import torch
