@@ -266,6 +266,7 @@ class Bench:
     def _alone(self, photos: Sequence[Path], model: Path) -> tuple[float, float]:
         """Processor seconds of decoding and of encoding all photos, each by itself."""
         encoder = open_encoder(model, Settings(_env_file=None, milvus=MilvusSettings()))  # type: ignore[call-arg]
+        encoder.expect(len(photos))
         decoding = encoding = 0.0
         for begin in range(0, len(photos), 256):
             start = time.process_time()

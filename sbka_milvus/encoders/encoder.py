@@ -166,15 +166,14 @@ class BundleEncoder:
         return normalise(np.concatenate(parts))
 
     def _find_graph(self, precision: Precision, scaled: Callable[[Batch], torch.Tensor], batch: Batch) -> None:
-        """Finds out whether a graph pays, once it is known how batches are cut, and in what precision."""
-        pieces = self._pieces
-        if not self._may_graph or self._precision is None or pieces is None or pieces.size is None:
+        """Finds out whether a graph pays, once so many pictures come that precisions are compared."""
+        if not self._may_graph or self._precision is None or self._pieces is None or len(batch) < LEAST:
             return
-        if len(batch) < LEAST or not self._preparing.acquire(blocking=False):
+        if not self._preparing.acquire(blocking=False):
             return
         try:
             if self._may_graph and precision.autocast is None:
-                self._graph = choose_graph(self._backbone, precision, scaled(batch), pieces)
+                self._graph = choose_graph(self._backbone, precision, scaled(batch), self._pieces)
             self._may_graph = False
         finally:
             self._preparing.release()

@@ -15,10 +15,10 @@ from PIL import Image
 
 from sbka_milvus.encoders import batches
 from sbka_milvus.encoders.backbones import Backbone, BuildRequest, build_backbone
-from sbka_milvus.encoders.batches import BatchGraph, choose_graph
+from sbka_milvus.encoders.batches import PIECE, BatchGraph, choose_graph
 from sbka_milvus.encoders.bundle import BundleNotes, save_bundle
 from sbka_milvus.encoders.encoder import MEASURE_FROM, BundleEncoder
-from sbka_milvus.encoders.pieces import WHOLE, Pieces
+from sbka_milvus.encoders.pieces import Pieces
 from sbka_milvus.encoders.precision import BF16, FP32, MIN_COSINE, Precision
 from sbka_milvus.encoders.spec import BackboneSpec
 from sbka_milvus.encoders.waiting import WaitingEncoder
@@ -33,7 +33,6 @@ def chosen(
     first: Callable[[torch.Tensor], torch.Tensor],
     second: Callable[[torch.Tensor], torch.Tensor],
     seconds: tuple[float, float, float] = (1.0, 0.85, 0.8),
-    size: int | None = 4,
 ) -> BatchGraph | None:
     """What is taken of a network and two graphs, which take so many seconds a call."""
     clock = Clock()
@@ -46,10 +45,8 @@ def chosen(
     monkeypatch.setattr(batches, "_makers", lambda: makers)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     backbone.forward = clock.taking(seconds[0], plain)  # type: ignore[method-assign]
-    pieces = Pieces(clock)
-    monkeypatch.setattr(pieces, "_size", size)
-    pixels = torch.randn((16, 3, 8, 8), generator=torch.Generator().manual_seed(0))
-    return choose_graph(backbone, FP32, pixels, pieces, clock)
+    pixels = torch.randn((PIECE, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    return choose_graph(backbone, FP32, pixels, Pieces(clock), clock)
 
 
 def same(vectors: torch.Tensor) -> torch.Tensor:
@@ -63,7 +60,7 @@ def broken(vectors: torch.Tensor) -> torch.Tensor:
 def test_the_fastest_graph_is_taken(by_hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
     found = chosen(by_hand(), monkeypatch, same, same)
     assert found is not None
-    assert (found.name, found.size) == ("the second", 4)
+    assert (found.name, found.size) == ("the second", PIECE)
     assert (found.gain, found.cosine) == (pytest.approx(1.25), pytest.approx(1.0))
     found = chosen(by_hand(), monkeypatch, same, same, (1.0, 0.8, 0.85))
     assert found is not None and found.name == "the first"
@@ -74,13 +71,24 @@ def test_where_one_is_much_faster_no_other_is_tried(by_hand: ByHand, monkeypatch
     assert found is not None and (found.name, found.gain) == ("the first", pytest.approx(2.0))
 
 
-def test_where_batches_are_whole_a_graph_may_take_pieces(by_hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Two pieces of 8 take twice as long as one of 16 ...
-    found = chosen(by_hand(), monkeypatch, same, same, (1.0, 0.6, 0.7), WHOLE)
-    assert found is not None and (found.name, found.size, found.gain) == ("the first", 16, pytest.approx(1.0 / 0.6))
-    # ... and may be fast enough.
-    found = chosen(by_hand(), monkeypatch, same, same, (1.0, 0.1, 0.1), WHOLE)
-    assert found is not None and (found.name, found.size, found.gain) == ("the first", 8, pytest.approx(5.0))
+def test_where_cores_are_more_than_pieces_a_graph_may_take_whole_batches(
+    by_hand: ByHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def making(net: Backbone, pixels: torch.Tensor) -> Any:
+        made.append(len(pixels))
+        return net
+
+    monkeypatch.setattr(batches, "_makers", lambda: {"a graph": making})
+    monkeypatch.setattr(batches, "ENOUGH", float("inf"))
+    pieces = Pieces()
+    monkeypatch.setattr(pieces, "run", lambda work, batch, size: work(batch))
+    for cores, sizes in ((2, [PIECE]), (4, [PIECE, 2 * PIECE])):
+        made.clear()
+        monkeypatch.setattr(torch, "get_num_threads", lambda cores=cores: cores)
+        choose_graph(by_hand(), FP32, torch.zeros(2 * PIECE, 3, 8, 8), pieces)
+        assert made == sizes
 
 
 @pytest.mark.skipif(not torch.cpu._is_vnni_supported(), reason="the processor does not multiply 8 bits")
@@ -89,10 +97,8 @@ def test_a_transformer_goes_through_8_bits(clip_spec: BackboneSpec, monkeypatch:
     monkeypatch.setattr(batches, "ENOUGH", 0.0)
     torch.manual_seed(0)
     backbone = build_backbone(BuildRequest(clip_spec, pretrained=False)).backbone.eval()
-    pieces = Pieces()
-    monkeypatch.setattr(pieces, "_size", 8)
     size = backbone.preprocessing.size
-    found = choose_graph(backbone, FP32, torch.randn(16, 3, size, size), pieces)
+    found = choose_graph(backbone, FP32, torch.randn(16, 3, size, size), Pieces())
     assert found is not None and "8 bits" in found.name
     assert MIN_COSINE <= found.cosine < 1.0
 
@@ -123,10 +129,8 @@ def served(backbone: Backbone, folder: Path, **options: Any) -> BundleEncoder:
 
 
 def until_known(encoder: BundleEncoder, pictures: Pictures) -> None:
-    """Encodes batches until it is known how they are cut, and some more."""
+    """Encodes so many that it is known how batches are encoded fastest."""
     encoder.encode_photos(pictures(MEASURE_FROM))
-    while encoder.piece_size is None:
-        encoder.encode_photos(pictures(32))
     encoder.encode_photos(pictures(32))
 
 
@@ -170,7 +174,7 @@ def test_it_is_looked_for_once_and_not_where_the_precision_is_given(
         given = served(by_hand(), tmp_path / str(precision), precision=precision)
         for _ in range(12):
             given.encode_photos(pictures(32))
-        assert given.piece_size is not None and given.graph is None
+        assert given.graph is None
     assert len(asked) == 1
 
 
