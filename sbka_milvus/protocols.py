@@ -117,21 +117,20 @@ class MemberCodes(Protocol):
             shape (Q, D), float32.
         """
 
-    def best(
-        self, queries: FloatArray, of: IntArray, clusters: IntArray, scores: FloatArray, depth: int
-    ) -> tuple[FloatArray, IntArray]:
-        """The members of some clusters that are most like a query each, as their codes have it.
+    def members(
+        self, queries: FloatArray, of: IntArray, clusters: IntArray, scores: FloatArray
+    ) -> tuple[IntArray, FloatArray, IntArray]:
+        """All members of some clusters, as their codes have it.
 
         Args:
             queries: shape (Q, D), float32: see :meth:`turned`.
             of: shape (P,), int64: the query of each pair.
             clusters: shape (P,), int64: where to look for it.
             scores: shape (P,), float32: cosine of the query and the cluster's centroid.
-            depth: members of each, at least 1.
 
         Returns:
-            Their cosines, shape (P, depth), float32, best first, -inf where there are no more; and their ids,
-            shape (P, depth), int64, -1 there.
+            How many of each pair there are, shape (P,), int64; and for all of them, pair by pair, in no order within
+            one, their cosines, shape (n,), float32, and their ids, shape (n,), int64.
         """
 
     def above(
@@ -147,12 +146,12 @@ class MemberCodes(Protocol):
 
         Returns:
             For n members the place of their cluster, shape (n,), int64, ascending; their cosines, shape (n,), float32,
-            as :meth:`best` gives them; and their ids, shape (n,), int64. And of how many members of each cluster the
+            as :meth:`members` gives them; and their ids, shape (n,), int64. And of how many members of each cluster the
             whole code was compared, shape (P,), int64.
         """
 
     def finer(self, query: FloatArray, ids: IntArray, cosines: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Cosines of a few members that :meth:`best` or :meth:`above` has found, more exactly.
+        """Cosines of a few members that :meth:`members` or :meth:`above` has found, more exactly.
 
         Args:
             query: shape (D,), float32: see :meth:`turned`.

@@ -219,22 +219,12 @@ class ClusterCodes:
         """See :meth:`~sbka_milvus.protocols.MemberCodes.turned`."""
         return self._turning.turned(queries)
 
-    def best(
-        self, queries: FloatArray, of: IntArray, clusters: IntArray, scores: FloatArray, depth: int
-    ) -> tuple[FloatArray, IntArray]:
-        """See :meth:`~sbka_milvus.protocols.MemberCodes.best`."""
-        cosines = np.full((len(clusters), depth), -np.inf, dtype=np.float32)
-        rows = np.full((len(clusters), depth), -1, dtype=np.int64)
-        counts, found, which = self._cosines(queries, of, clusters, scores)
-        start = 0
-        for pair, size in enumerate(counts.tolist()):
-            own = found[start : start + size]
-            order = np.argpartition(-own, depth)[:depth] if size > depth else np.arange(size)
-            order = order[np.argsort(-own[order], kind="stable")]
-            cosines[pair, : len(order)] = own[order]
-            rows[pair, : len(order)] = which[start + order]
-            start += size
-        return cosines, np.where(rows < 0, -1, self._fine.ids[rows])
+    def members(
+        self, queries: FloatArray, of: IntArray, clusters: IntArray, scores: FloatArray
+    ) -> tuple[IntArray, FloatArray, IntArray]:
+        """See :meth:`~sbka_milvus.protocols.MemberCodes.members`."""
+        counts, found, rows = self._cosines(queries, of, clusters, scores)
+        return counts, found, self._fine.ids[rows]
 
     def above(
         self, query: FloatArray, clusters: IntArray, scores: FloatArray, least: FloatArray
@@ -268,12 +258,21 @@ class ClusterCodes:
             How many of each pair there are, shape (P,), int64; and for all of them, pair by pair, their cosines, shape
             (n,), float32, and their rows, shape (n,), int64.
         """
-        nothing = np.zeros(len(clusters), dtype=np.float32)
-        found = np.empty(0, np.float32)
-        for place, part in enumerate(self._turning.weights(queries)):
-            counts, more, where = self._scan(part, of, clusters + place * len(self._errors), nothing, rows=rows)
-            found = (found if place else np.repeat(scores, counts)) + more
-        return counts, found, where
+        parts = self._turning.weights(queries)
+        # All parts in one call: each of them has its members in the same order.
+        places = np.repeat(np.arange(len(parts)), len(clusters))
+        counts, found, where = self._scan(
+            np.concatenate(parts),
+            np.tile(of, len(parts)) + places * len(queries),
+            np.tile(clusters, len(parts)) + places * len(self._errors),
+            np.zeros(len(places), dtype=np.float32),
+            rows=rows,
+        )
+        counts = counts[: len(clusters)]
+        cosines = np.repeat(scores, counts)
+        for more in found.reshape(len(parts), -1):
+            cosines = cosines + more
+        return counts, cosines, where[: len(cosines)]
 
     def _scan(
         self,

@@ -17,12 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbka_milvus.protocols import MemberCodes
-from sbka_milvus.search.bounds import SLACK, member_bounds
+from sbka_milvus.search.bounds import SLACK
 from sbka_milvus.search.served import Served
 from sbka_milvus.types import FloatArray, IntArray
 
 _USUAL_ERROR = 2e-3
 """By how much the cosine of a code is off at most, as a rule."""
+_REACH = 3
+"""Codes of members that may be better than each other differ by no more usual errors: each may be off by one."""
 _BELOW = 4 * SLACK
 """So much below what is wanted codes are looked for: what float32 is wrong by leaves nothing out."""
 _BOOL = NDArray[np.bool_]
@@ -98,19 +100,21 @@ class Looks:
         weight: see above.
         sizes: shape (K,), int64.
         bounds: shape (K,), float32: no member scores higher.
-        looked: shape (K,), bool: whether members were seen by their codes.
-        depths: shape (K,), int64: how many of them at least; all of them where it is the cluster's size.
-        lasts: shape (K,), float32: the codes of the others of its cluster give no fused score that is higher.
-        seen: those members, the best of each cluster.
+        errors: shape (K,), float32: by how much the fused score that a code gives may be off.
+        fresh: shape (K,), bool: whether there are members, none of which was seen by its code.
+        others: shape (K,), float32: the codes of members that are not in ``seen``, of clusters that are not fresh, give
+            no fused score that is higher; -inf where there are none.
+        seen: members that were seen by their codes, and are kept in mind.
     """
 
     def __init__(self, served: Served, scores: FloatArray, weight: float, turned: FloatArray | None = None) -> None:
         self.scores = scores
         self.sizes = served.table.sizes
-        self.bounds = weight * scores + (1.0 - weight) * member_bounds(scores, served.table.radii)
-        self.looked: _BOOL = np.zeros(len(scores), dtype=np.bool_)
-        self.depths: IntArray = np.zeros(len(scores), dtype=np.int64)
-        self.lasts: FloatArray = np.full(len(scores), np.inf, dtype=np.float32)
+        own = np.float32(1.0 - weight)
+        self.bounds = np.float32(weight) * scores + own * served.radii.member_bounds(scores)
+        self.errors: FloatArray = np.zeros_like(scores) if served.codes is None else own * served.codes.errors
+        self.fresh: _BOOL = self.sizes > 0
+        self.others: FloatArray = np.full(len(scores), -np.inf, dtype=np.float32)
         self.seen = _NOTHING
         self.weight = weight
         self.served = served
@@ -133,16 +137,12 @@ class Looks:
     @property
     def n_half(self) -> int:
         """Photos of which half a code was compared, and no more."""
-        return int(self.sizes[self.looked].sum()) - self.n_seen
+        return int(self.sizes[~self.fresh].sum()) - self.n_seen
 
     @property
     def usual_error(self) -> float:
         """By how much the fused score that a code gives is off at most, as a rule."""
         return (1.0 - self.weight) * _USUAL_ERROR
-
-    def errors_of(self, clusters: IntArray) -> FloatArray:
-        """By how much the fused score that a code gives may be off, in some clusters; shape (P,), float32."""
-        return np.asarray((1.0 - self.weight) * self.codes.errors[clusters], dtype=np.float32)
 
     @property
     def codes(self) -> MemberCodes:
@@ -157,35 +157,51 @@ class Looks:
         assert self._turned is not None
         return self._turned
 
-    def see(self, clusters: IntArray, depth: int, members: FloatArray, ids: IntArray, floor: float = -math.inf) -> None:
-        """Takes what the codes of some clusters say.
+    def see(
+        self,
+        clusters: IntArray,
+        most: int,
+        counts: IntArray,
+        members: FloatArray,
+        ids: IntArray,
+        floor: float = -math.inf,
+    ) -> None:
+        """Takes what the codes of some clusters say of all their members.
 
         Args:
             clusters: shape (P,), int64.
-            depth: members of each that were asked for.
-            members: shape (P, depth), float32: their cosines, best first, -inf where there are no more.
-            ids: shape (P, depth), int64, -1 where there are no more.
+            most: so many of the best, equal photos once, and those that may be as good are kept in mind.
+            counts: shape (P,), int64: how many members each has, at least one.
+            members: shape (n,), float32: their cosines, cluster by cluster.
+            ids: shape (n,), int64.
             floor: members that cannot score so much are not kept in mind.
         """
         self._refined = 0
-        self._whole[clusters] = self.sizes[clusters]
-        scores = self.scores[clusters]
-        errors = self.errors_of(clusters)
-        self.note(members[:, 0] - scores)
-        best = self.weight * scores + (1.0 - self.weight) * members[:, 0] + errors
-        self.bounds[clusters] = np.minimum(self.bounds[clusters], best)
-        there = ids >= 0
-        members = np.where(there, members, np.float32(0))
-        fused = self.weight * scores[:, np.newaxis] + (1.0 - self.weight) * members
-        kept = there & (fused + errors[:, np.newaxis] >= floor - SLACK)
-        # The best come first: those that are not kept are the last ones.
-        n_kept = np.count_nonzero(kept, axis=1)
-        cut = n_kept < np.count_nonzero(there, axis=1)
-        rows, places = np.nonzero(kept)
-        self._keep(clusters, rows, members[rows, places], ids[rows, places])
-        self.depths[clusters] = np.where(cut, n_kept, depth)
-        self.lasts[clusters] = np.where(there[:, -1], fused[:, -1], -np.inf)
-        self.lasts[clusters[cut]] = fused[cut, n_kept[cut]]
+        self._whole[clusters] = counts
+        scores, errors, own = self.scores[clusters], self.errors[clusters], np.float32(1.0 - self.weight)
+        best = np.maximum.reduceat(members, np.cumsum(counts) - counts)
+        self.note(best - scores)
+        near = np.float32(self.weight) * scores
+        self.bounds[clusters] = np.minimum(self.bounds[clusters], near + own * best + errors)
+        fused = np.repeat(near, counts) + own * members
+        least = np.maximum(self._kept_from(fused, ids, most), np.float32(floor - _BELOW) - errors)
+        kept = np.flatnonzero(fused >= np.repeat(least, counts))
+        rows = np.searchsorted(np.cumsum(counts), kept, side="right")
+        self._keep(clusters, rows, members[kept], ids[kept])
+        found = np.bincount(rows, minlength=len(clusters))
+        self.others[clusters] = np.where(found < counts, least, np.float32(-np.inf))
+
+    def _kept_from(self, fused: FloatArray, ids: IntArray, most: int) -> float:
+        """The score by its code from which a member may be among the ``most`` best of all of these; -inf for all."""
+        while len(fused) > most:
+            least = float(np.partition(fused, len(fused) - most)[len(fused) - most]) - _REACH * self.usual_error
+            if self.served.copies is None:
+                return least
+            best = np.flatnonzero(fused >= least)
+            if len(self.served.first_copies(ids[best], fused[best])) >= most:
+                return least
+            most *= 4
+        return -math.inf
 
     def least_members(self, clusters: IntArray, floor: float) -> FloatArray:
         """The cosine that a member must have to score ``floor``.
@@ -219,28 +235,27 @@ class Looks:
         self._refined = 0
         self._whole[clusters] = np.maximum(self._whole[clusters], whole)
         self.note(members - self.scores[clusters[rows]])
-        errors, found = self.errors_of(clusters), np.bincount(rows, minlength=len(clusters))
+        errors, found = self.errors[clusters], np.bincount(rows, minlength=len(clusters))
         # None of the others scores so much, be its code off as far as it may.
-        others = np.float32(floor - _BELOW) - errors
-        best = np.where(self.sizes[clusters] > found, others, np.float32(-np.inf))
+        others = np.where(self.sizes[clusters] > found, np.float32(floor - _BELOW) - errors, np.float32(-np.inf))
+        best = others.copy()
         fused = self.weight * self.scores[clusters[rows]] + np.float32(1.0 - self.weight) * members
         np.maximum.at(best, rows, fused)
         self.bounds[clusters] = np.minimum(self.bounds[clusters], best + errors)
         self._keep(clusters, rows, members, ids)
-        self.depths[clusters] = found
-        self.lasts[clusters] = others
+        self.others[clusters] = others
 
     def _keep(self, clusters: IntArray, rows: IntArray, members: FloatArray, ids: IntArray) -> None:
         """Keeps members of some clusters in mind, in the place of what was seen of those before."""
         before = self.seen
-        if self.looked[clusters].any():
-            again = np.zeros(len(self.looked), dtype=np.bool_)
+        if not self.fresh[clusters].all():
+            again = np.zeros(len(self.fresh), dtype=np.bool_)
             again[clusters] = True
             before = before.only(~again[before.clusters])
-        self.looked[clusters] = True
+        self.fresh[clusters] = False
         of, own = clusters[rows], np.float32(1.0 - self.weight)
         fused = np.asarray(self.weight * self.scores[of] + own * members, dtype=np.float32)
-        fresh = Seen(of, ids, members, fused, self.errors_of(of), np.zeros(len(ids), dtype=np.bool_))
+        fresh = Seen(of, ids, members, fused, self.errors[of], np.zeros(len(ids), dtype=np.bool_))
         if len(before) == 0:
             self.seen = fresh
             return
@@ -293,8 +308,25 @@ class Looks:
 
     def estimates(self) -> FloatArray:
         """How well the best member of each cluster is taken to score; shape (K,), float32."""
-        guessed = self.scores + np.float32((1.0 - self.weight) * self._excess)
-        return np.where(self.looked, self.bounds, np.minimum(self.bounds, guessed))
+        return np.where(self.fresh, self._guesses(), self.bounds)
+
+    def _guesses(self) -> FloatArray:
+        """As :meth:`estimates`, of clusters that are fresh."""
+        guesses: FloatArray = self.scores + np.float32((1.0 - self.weight) * self._excess)
+        return np.minimum(self.bounds, guesses)
+
+    def unseen(self, *, certain: bool) -> FloatArray:
+        """How well members that are not in ``seen`` may score.
+
+        Args:
+            certain: whether by bounds, or by estimates.
+
+        Returns:
+            shape (K,), float32; -inf where there are none.
+        """
+        errors = self.errors if certain else np.minimum(self.errors, np.float32(self.usual_error))
+        rest = self.bounds if certain else self._guesses()
+        return np.where(self.fresh, rest, self.others + errors)
 
     def least(self, k: int, seen: Seen | None = None) -> float:
         """The score of the k-th best of the members that were seen, equal photos once; -inf where there are fewer.
@@ -319,6 +351,6 @@ class Looks:
             certain: whether clusters are left out by bounds, or by estimates.
             most: of them.
         """
-        estimates = self.estimates()
-        left = np.flatnonzero((self.sizes > 0) & ~self.looked & ((self.bounds if certain else estimates) >= least))
-        return left[np.argsort(-estimates[left], kind="stable")][:most]
+        guesses = self._guesses()
+        left = np.flatnonzero(self.fresh & ((self.bounds if certain else guesses) >= least))
+        return left[np.argsort(-guesses[left], kind="stable")][:most]

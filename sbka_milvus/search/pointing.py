@@ -34,6 +34,7 @@ _LOOK = 128
 """Clusters whose codes are compared together."""
 _SPARE = 4
 _DEEPER = 4
+_NONE: IntArray = np.empty(0, dtype=np.int64)
 _FETCH = 1024
 """Photos that are asked for together."""
 
@@ -44,6 +45,8 @@ class Pointing(OneQuery):
     def __init__(self, looks: Looks, k: int, options: SearchOptions, *, deadline: float | None = None) -> None:
         super().__init__(looks, k, options, deadline=deadline)
         self._asked: IntArray = np.empty(0, dtype=np.int64)
+        self._asked_from = math.inf
+        self._most = k + _SPARE
 
     def run(self) -> Generator[These | See, Candidates, Probed]:
         """Asks for what is needed, and says what came of it."""
@@ -51,12 +54,12 @@ class Pointing(OneQuery):
         n_first = max(_LEAST_LOOK, math.ceil(_FIRST_LOOK * (1.0 - looks.weight) ** 1.5))
         first = select_probes(looks.scores, n_first, looks.sizes)
         if len(first):
-            yield self._look(first, self._k + _SPARE)
+            yield self._look(first)
         if certain:
             yield from self._look_everywhere()
         else:
             while len(left := looks.worth_looking(looks.least(self._k), certain=False, most=_LOOK)):
-                yield self._look(left, self._k + _SPARE)
+                yield self._look(left)
         while True:
             looks.refine(self._k, certain=certain)
             wanted = looks.finer(self._wanted())
@@ -71,7 +74,7 @@ class Pointing(OneQuery):
                 break
             if self._is_late:
                 break
-        return self._outcome(exact=not self._open(certain=True).any(), rows=len(self._asked))
+        return self._outcome(exact=self._is_exact, rows=len(self._asked))
 
     def _look_everywhere(self) -> Generator[See, Candidates, None]:
         """Looks at all clusters that may hold one of the k best, the most promising first, until all such were seen."""
@@ -81,14 +84,14 @@ class Pointing(OneQuery):
             looks.refine(self._k, certain=True)
             least = self._floor
             if math.isfinite(least):
-                left = np.flatnonzero((looks.depths < looks.sizes) & (self._unseen(certain=True) >= least - SLACK))
+                left = np.flatnonzero(looks.unseen(certain=True) >= least - SLACK)
                 left = left[np.argsort(-looks.estimates()[left], kind="stable")][:most]
                 most = len(looks.sizes)
             else:
                 left = looks.worth_looking(least, certain=True, most=_LOOK)
             if len(left) == 0 or (math.isfinite(least) and self._is_late):
                 return
-            yield self._look(left, self._k + _SPARE)
+            yield self._look(left)
 
     def _seen(self, certain: bool) -> Seen:
         """Members that were seen by their codes and not asked for yet."""
@@ -98,13 +101,18 @@ class Pointing(OneQuery):
 
     def _wanted(self) -> Seen:
         """Members that may be among the hits, the best first; no more clusters of them than are allowed."""
+        if self._least >= self._asked_from:
+            return self._looks.seen.only(_NONE)
         seen, least = self._seen(self._options.certain), self._least
         if not np.isfinite(least):
             # Fewer than k were found: as many again. Codes may have the k-th best of them too high.
             least = self._looks.least(self._k, seen.at_least)
         seen = seen.only(seen.fused + seen.errors >= least - SLACK)
+        n_wanted = len(seen)
         seen = seen.only(np.lexsort((seen.ids, -seen.fused))[:_FETCH])
         if self._options.max_probe is None or len(seen) == 0:
+            # Unless others are seen, only a lower score than this would ask for more.
+            self._asked_from = least if len(seen) == n_wanted else math.inf
             return seen
         _, first, which = np.unique(seen.clusters, return_index=True, return_inverse=True)
         known = self._probed[seen.clusters]
@@ -113,23 +121,24 @@ class Pointing(OneQuery):
 
     def _further(self) -> See | None:
         """What to look at that may hold one of the hits; none where nothing does, or no more is allowed."""
-        looks = self._looks
+        looks, certain = self._looks, self._options.certain
         if self._room == 0:
             return None
-        left = looks.worth_looking(self._least - SLACK, certain=self._options.certain, most=_LOOK)
-        if len(left):
-            return self._look(left, self._k + _SPARE)
-        deeper = np.flatnonzero(self._open(certain=self._options.certain))
-        deeper = deeper[looks.depths[deeper] < looks.sizes[deeper]]
-        if len(deeper) == 0:
+        # Members that were seen are asked for already, as far as they may be among the hits.
+        rest = looks.unseen(certain=certain)
+        if not self._may_enter(rest).any():
             return None
-        depth = max(self._k + _SPARE, int(looks.depths[deeper].max()) * _DEEPER)
-        return self._look(deeper, min(depth, int(looks.sizes[deeper].max())))
+        left = looks.worth_looking(self._least - SLACK, certain=certain, most=_LOOK)
+        if len(left):
+            return self._look(left)
+        self._most *= _DEEPER
+        return self._look(np.flatnonzero(self._may_enter(rest)))
 
-    def _look(self, clusters: IntArray, depth: int) -> See:
+    def _look(self, clusters: IntArray) -> See:
+        self._asked_from = math.inf
         floor = self._floor
-        everything = self._options.certain and math.isfinite(floor)
-        return See(self._looks, clusters, None if everything else depth, floor)
+        above = self._options.certain and math.isfinite(floor)
+        return See(self._looks, clusters, None if above else self._most, floor)
 
     @property
     def _floor(self) -> float:
@@ -137,24 +146,17 @@ class Pointing(OneQuery):
         looks = self._looks
         return min(looks.least(self._k, looks.seen.at_least), self._least if self._parts else math.inf)
 
-    def _open(self, *, certain: bool) -> NDArray[np.bool_]:
-        """Clusters that may hold one of the hits that was not asked for."""
-        rest = self._unseen(certain=certain)
-        left = self._seen(certain)
-        np.maximum.at(rest, left.clusters, left.fused + left.errors)
-        return np.isfinite(rest) & (rest >= self._least - SLACK)
+    def _may_enter(self, scores: FloatArray) -> NDArray[np.bool_]:
+        """Which scores would be among those of the hits."""
+        return np.isfinite(scores) & (scores >= self._least - SLACK)
 
-    def _unseen(self, *, certain: bool) -> FloatArray:
-        """How well a member of each cluster that was not seen may score; shape (K,), float32, -inf where all were."""
-        looks = self._looks
-        rest = np.where(looks.looked | (looks.sizes == 0), -np.inf, looks.bounds if certain else looks.estimates())
-        # Of a cluster that was not seen to its end: the code of none of the others is better than that of the last one.
-        cut = np.flatnonzero(looks.looked & (looks.depths < looks.sizes))
-        errors = looks.errors_of(cut)
-        if not certain:
-            errors = np.minimum(errors, looks.usual_error)
-        rest[cut] = looks.lasts[cut] + errors
-        return rest
+    @property
+    def _is_exact(self) -> bool:
+        """Whether nothing that was not asked for can be one of the hits."""
+        left = self._seen(certain=True)
+        return not (
+            self._may_enter(self._looks.unseen(certain=True)).any() or self._may_enter(left.fused + left.errors).any()
+        )
 
 
 def contained(values: IntArray, among: IntArray) -> NDArray[np.bool_]:

@@ -31,14 +31,15 @@ class These:
 
 @dataclass(frozen=True, slots=True)
 class See:
-    """The best ``depth`` members of some clusters by their codes: nothing comes back, the ``looks`` know them then.
+    """The members of some clusters by their codes: nothing comes back, the ``looks`` know them then.
 
-    Those that cannot score ``floor`` are not kept in mind. Without a depth: all that can.
+    Those that cannot score ``floor`` are not kept in mind, nor those that are not among the ``most`` best of them all.
+    Without ``most`` nothing else is read of them than what tells those apart that can.
     """
 
     looks: Looks
     clusters: IntArray
-    depth: int | None
+    most: int | None
     floor: float = -math.inf
 
 
@@ -102,30 +103,31 @@ class Fetched:
 
 
 def see(requests: Sequence[See]) -> None:
-    """Compares the codes that some queries of one version ask for; the best of one depth together."""
-    by_depth: dict[int, list[See]] = {}
+    """Compares the codes that some queries of one version ask for; those of which all are read together."""
+    whole: list[tuple[See, int]] = []
     for request in requests:
-        if request.depth is None:
+        if request.most is None:
             looks, clusters = request.looks, request.clusters
             least = looks.least_members(clusters, request.floor)
-            places, members, ids, whole = looks.codes.above(looks.turned, clusters, looks.scores[clusters], least)
-            looks.see_above(clusters, request.floor, places, members, ids, whole)
+            places, members, ids, read = looks.codes.above(looks.turned, clusters, looks.scores[clusters], least)
+            looks.see_above(clusters, request.floor, places, members, ids, read)
         else:
-            by_depth.setdefault(request.depth, []).append(request)
-    for depth, alike in by_depth.items():
-        counts = [len(one.clusters) for one in alike]
-        members, ids = alike[0].looks.codes.best(
-            np.stack([one.looks.turned for one in alike]),
-            np.repeat(np.arange(len(alike)), counts),
-            np.concatenate([one.clusters for one in alike]),
-            np.concatenate([one.looks.scores[one.clusters] for one in alike]),
-            depth,
-        )
-        start = 0
-        for one, count in zip(alike, counts, strict=True):
-            rows = slice(start, start + count)
-            one.looks.see(one.clusters, depth, members[rows], ids[rows], one.floor)
-            start += count
+            whole.append((request, request.most))
+    if not whole:
+        return
+    n_clusters = [len(one.clusters) for one, _ in whole]
+    counts, members, ids = whole[0][0].looks.codes.members(
+        np.stack([one.looks.turned for one, _ in whole]),
+        np.repeat(np.arange(len(whole)), n_clusters),
+        np.concatenate([one.clusters for one, _ in whole]),
+        np.concatenate([one.looks.scores[one.clusters] for one, _ in whole]),
+    )
+    pair = start = 0
+    for (one, most), n_pairs in zip(whole, n_clusters, strict=True):
+        own = counts[pair : pair + n_pairs]
+        rows = slice(start, start + int(own.sum()))
+        one.looks.see(one.clusters, most, own, members[rows], ids[rows], one.floor)
+        pair, start = pair + n_pairs, rows.stop
 
 
 def searches(asked: Mapping[int, Request]) -> Iterator[tuple[list[int], BestOf]]:

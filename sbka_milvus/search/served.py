@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from sbka_milvus.errors import EncoderMismatch, InvalidValue, MatchingError
 from sbka_milvus.protocols import Copies, Matching, MatchingOf, MemberCodes
+from sbka_milvus.search.bounds import Radii
 from sbka_milvus.search.copies import first_of_each
 from sbka_milvus.search.fusion import rerank
 from sbka_milvus.search.options import SearchOptions
@@ -42,6 +43,7 @@ class Served:
         matching: what its vectors were lifted by; none where they are the photos' own.
         copies: which of its photos are equal; none where none are, or each is to be shown.
         codes: its photos in short; none where there are no codes of it.
+        radii: of its clusters.
     """
 
     info: VersionInfo
@@ -49,6 +51,10 @@ class Served:
     matching: Matching | None = None
     copies: Copies | None = None
     codes: MemberCodes | None = None
+    radii: Radii = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "radii", Radii(self.table.radii))
 
     def ranked(
         self, found: Candidates, scores: FloatArray, weight: float, per_cluster: int | None = None
