@@ -43,7 +43,7 @@ from sbka_milvus.images import find_photos, load_photo
 from sbka_milvus.memory import keeping_freed_memory, peak_memory
 
 WAYS = ("plain", "pieces", "kept", "pieces, kept", "pieces, kept, graph")
-MODELS = ("timm:mobilenetv2_100", "open_clip:RN50")
+MODELS = ("timm:mobilenetv2_100", "open_clip:RN50", "open_clip:ViT-B-32")
 TRAINED = "mobilenetv2_100"
 BATCH = 32
 WARM = 800

@@ -42,8 +42,8 @@ from sbka_milvus.settings import Settings
 from sbka_milvus.types import normalise
 
 NETWORKS = ("open_clip:RN50", "open_clip:ViT-B-32", "timm:mobilenetv2_100")
-MODEL = "timm-mobilenetv2_100"
-"""Where the last of them is saved: galleries are made with it."""
+LAST = "timm:mobilenetv2_100"
+"""Of which fresh processes are started."""
 MOST_HELP_S, MOST_HELP_SHARE, MOST_FIRST_SEARCH, LEAST_GAIN, LEAST_COSINE = 0.4, 0.15, 1.5, 2.0, 0.999
 """The goals: of `sbka --help`, alone and over `import torch`; of a first search over loading the model; of encoding."""
 
@@ -65,10 +65,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         encoding = {name: measure_encoding(name, data, sketches, Path(folder)) for name in NETWORKS}
         photos = sorted((data / "sketchy-mini" / "photos").glob("*/*.jpg"))[:: 3125 // arguments.photos]
-        ingest_into(
-            photos, Path(folder) / "gallery", Settings(), SilentProgress(), model=Path(folder) / MODEL, name="one"
-        )
-        searching = measure_searching(Path(folder) / "gallery", sketches)
+        searching = {name: measure_searching(name, Path(folder), photos, sketches) for name in NETWORKS}
         starting = measure_starting(Path(folder), sketches[0], arguments.starts)
     report = {
         "command": "python benchmarks/latency.py " + " ".join(sys.argv[1:]),
@@ -120,11 +117,21 @@ def plain_call(name: str, data: Path) -> tuple[Backbone, Plain]:
     return backbone, plain
 
 
+def model_of(folder: Path, name: str) -> Path:
+    """Where a network is saved."""
+    return folder / name.replace(":", "-")
+
+
+def gallery_of(folder: Path, name: str) -> Path:
+    """The gallery that is made with it."""
+    return folder / f"gallery-{model_of(folder, name).name}"
+
+
 def measure_encoding(name: str, data: Path, sketches: list[Path], folder: Path) -> dict[str, Any]:
     """One network: by a plain call and by ours, of the same picture, and from the file on."""
     print(f"encoding with {name}", file=sys.stderr, flush=True)
     backbone, plain = plain_call(name, data)
-    encoder = BundleEncoder(save_bundle(backbone, BundleNotes(name), folder / name.replace(":", "-")), device="cpu")
+    encoder = BundleEncoder(save_bundle(backbone, BundleNotes(name), model_of(folder, name)), device="cpu")
     start = time.perf_counter()
     encoder.prepare()
     prepared_s = time.perf_counter() - start
@@ -173,8 +180,11 @@ def compared(pairs: list[tuple[float, float]]) -> dict[str, float]:
     }
 
 
-def measure_searching(gallery: Path, sketches: list[Path]) -> dict[str, Any]:
-    """A sketch's file to its hits, beside encoding it alone; MobileNetV2, embedded Milvus."""
+def measure_searching(name: str, folder: Path, photos: list[Path], sketches: list[Path]) -> dict[str, Any]:
+    """A sketch's file to its hits, beside encoding it alone; embedded Milvus."""
+    print(f"searching, {name}", file=sys.stderr, flush=True)
+    gallery = gallery_of(folder, name)
+    ingest_into(photos, gallery, Settings(), SilentProgress(), model=model_of(folder, name), name="one")
     with SketchSearch.open(gallery) as search:
         search.prepare()
         search(sketches[0])
@@ -194,7 +204,7 @@ def measure_searching(gallery: Path, sketches: list[Path]) -> dict[str, Any]:
 def measure_starting(folder: Path, sketch: Path, starts: int) -> dict[str, Any]:
     """Fresh processes: the help beside `import torch`, and a first search beside loading its model."""
     print("starting", file=sys.stderr, flush=True)
-    model, gallery = folder / MODEL, folder / "gallery"
+    model, gallery = model_of(folder, LAST), gallery_of(folder, LAST)
     sbka = [sys.executable, "-m", "sbka_milvus"]
     load = f"import pathlib, sbka_milvus; sbka_milvus.load_bundle(pathlib.Path({str(model)!r}))"
     programs = {
@@ -234,8 +244,9 @@ def show(report: dict[str, Any]) -> None:
             f"{row['cosine']['min']:.6f} (wanted {LEAST_COSINE})"
         )
     searching, starting = report["searching"], report["starting"]
+    for name, row in searching.items():
+        print(f"a search with {name}: {row['searching ms']:.1f} ms, {row['searching over encoding']:.2f} x of encoding")
     print(
-        f"a search: {searching['searching ms']:.1f} ms, {searching['searching over encoding']:.2f} x of encoding\n"
         f"sbka --help: {starting['median s']['help']:.2f} s (wanted {MOST_HELP_S}), "
         f"{starting['help over import torch']:.2f} x of import torch (wanted {MOST_HELP_SHARE})\n"
         f"first search: {starting['median s']['first search']:.2f} s, "

@@ -171,7 +171,7 @@ class Looks:
         Args:
             clusters: shape (P,), int64.
             most: so many of the best, equal photos once, and those that may be as good are kept in mind.
-            counts: shape (P,), int64: how many members each has, at least one.
+            counts: shape (P,), int64: how many members each has: none, where all were removed before codes were made.
             members: shape (n,), float32: their cosines, cluster by cluster.
             ids: shape (n,), int64.
             floor: members that cannot score so much are not kept in mind.
@@ -179,17 +179,20 @@ class Looks:
         self._refined = 0
         self._whole[clusters] = counts
         scores, errors, own = self.scores[clusters], self.errors[clusters], np.float32(1.0 - self.weight)
-        best = np.maximum.reduceat(members, np.cumsum(counts) - counts)
-        self.note(best - scores)
+        ends, there = np.cumsum(counts), np.flatnonzero(counts)
         near = np.float32(self.weight) * scores
-        self.bounds[clusters] = np.minimum(self.bounds[clusters], near + own * best + errors)
+        found = np.maximum.reduceat(members, (ends - counts)[there])
+        self.note(found - scores[there])
+        best = np.full(len(clusters), -np.inf, dtype=np.float32)
+        best[there] = near[there] + own * found + errors[there]
+        self.bounds[clusters] = np.minimum(self.bounds[clusters], best)
         fused = np.repeat(near, counts) + own * members
         least = np.maximum(self._kept_from(fused, ids, most), np.float32(floor - _BELOW) - errors)
         kept = np.flatnonzero(fused >= np.repeat(least, counts))
-        rows = np.searchsorted(np.cumsum(counts), kept, side="right")
+        rows = np.searchsorted(ends, kept, side="right")
         self._keep(clusters, rows, members[kept], ids[kept])
-        found = np.bincount(rows, minlength=len(clusters))
-        self.others[clusters] = np.where(found < counts, least, np.float32(-np.inf))
+        n_kept = np.bincount(rows, minlength=len(clusters))
+        self.others[clusters] = np.where(n_kept < counts, least, np.float32(-np.inf))
 
     def _kept_from(self, fused: FloatArray, ids: IntArray, most: int) -> float:
         """The score by its code from which a member may be among the ``most`` best of all of these; -inf for all."""

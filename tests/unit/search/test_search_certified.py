@@ -33,7 +33,7 @@ from sbka_milvus.types import (
 
 TIE = 2e-6
 YEARS = 5
-CODES = [None, "whole", "in halves"]
+CODES = [None, "whole", "in halves", "of what is left"]
 
 
 @dataclass
@@ -86,10 +86,13 @@ class Case:
         return info
 
     def searcher(self, store: GalleryStore, *, codes: str | None, max_limit: int = 16_384) -> GallerySearcher:
-        made = None
-        if codes and len(self.uris):
+        made, ids = None, self.embeddings.ids
+        gone = sorted(self.gone) if codes == "of what is left" else []
+        left = np.setdiff1d(np.arange(len(ids)), gone)
+        if codes and len(left):
+            halves = codes == "in halves"
             made = ClusterCodes.fit(
-                self.embeddings.ids, self.vectors, self.assignments, self.table.centroids, halves=codes == "in halves"
+                ids[left], self.vectors[left], self.assignments[left], self.table.centroids, halves=halves
             )
         return GallerySearcher(
             store, "cats", max_limit=max_limit, copies_of=lambda info: self.copies, codes_of=lambda info: made
