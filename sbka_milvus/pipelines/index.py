@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -128,11 +129,11 @@ def build_index(gallery: Gallery, store: GalleryStore, options: IndexOptions, pr
             if same and is_matched(gallery, served) and not options.anew:
                 ensure_copies(gallery, served)
                 ensure_codes(gallery, store, served, progress)
-                refer_to_served(gallery, store, served, read_fit(gallery, served.token), datetime.now(UTC))
+                refer_to_served(gallery, store, served, partial(read_fit, gallery, served.token), datetime.now(UTC))
                 return _report(gallery, store, served, options, False, start)
         info = build_version(gallery, store, options, progress)
         serve_version(gallery, store, info, options.keep_versions, place=options.place)
-        refer_to_served(gallery, store, info, read_fit(gallery, info.token), datetime.now(UTC))
+        refer_to_served(gallery, store, info, partial(read_fit, gallery, info.token), datetime.now(UTC))
         return _report(gallery, store, info, options, True, start)
 
 
@@ -270,7 +271,9 @@ def _report(
     gallery: Gallery, store: GalleryStore, info: VersionInfo, options: IndexOptions, rebuilt: bool, start: float
 ) -> IndexReport:
     record = read_version_record(gallery.version_folder, info.token)
-    origin, count = ClusterOrigin.of(record), store.count(info)
+    origin = ClusterOrigin.of(record)
+    # Where there is a record it was compared with what the store holds before the version was served.
+    count = store.count(info) if record is None else record.photos
     return IndexReport(
         version=info.version,
         photos=count,

@@ -6,6 +6,7 @@ A gallery has one reference for its model (``reference.npz``), and one for each 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -184,7 +185,11 @@ def load_reference(path: Path) -> Reference | None:
 
 
 def refer_to_served(
-    gallery: Gallery, store: GalleryStore, info: VersionInfo, fit: Reference | None, time: datetime
+    gallery: Gallery,
+    store: GalleryStore,
+    info: VersionInfo,
+    read_fit: Callable[[], Reference | None],
+    time: datetime,
 ) -> None:
     """Sees to it that a gallery which serves has a reference for its model; nothing is read where there is one.
 
@@ -192,8 +197,8 @@ def refer_to_served(
         gallery: with the model of the version.
         store: where the version is.
         info: the version that is served.
-        fit: what its clusters were fitted to, where they were fitted to all its photos: that is the reference then,
-            unless the version is matched by other vectors than the photos' own.
+        read_fit: reads what its clusters were fitted to, where they were fitted to all its photos: that is the
+            reference then, unless the version is matched by other vectors than the photos' own.
         time: now, with a time zone.
 
     Raises:
@@ -203,7 +208,8 @@ def refer_to_served(
     """
     if has_reference(gallery):
         return
-    if fit is not None and not info.matching and fit.fingerprint == gallery.fingerprint:
+    fit = None if info.matching else read_fit()
+    if fit is not None and fit.fingerprint == gallery.fingerprint:
         take_reference(gallery, fit)
         return
     embeddings = read_embeddings(gallery.shard_folder, gallery.fingerprint)

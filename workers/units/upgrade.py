@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ def switch(unit: Unit, progress: Progress) -> dict[str, Any] | None:
             gallery = serve_version(new, store, info, settings.ingest.keep_versions, place=unit.context.place)
             result = {"version": info.version, "fingerprint": info.fingerprint, "photos": store.count(info)}
             update_quarantine(new, (), (), quarantined(job))
-            refer_to_served(gallery, store, info, read_fit(gallery, info.token), datetime.now(UTC))
+            refer_to_served(gallery, store, info, partial(read_fit, gallery, info.token), datetime.now(UTC))
     return result
 
 
