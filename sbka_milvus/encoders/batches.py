@@ -15,7 +15,7 @@ from functools import partial
 import torch
 
 from sbka_milvus.encoders.backbones import Backbone
-from sbka_milvus.encoders.graphs import Make, Run, eight_bit_makers, fused
+from sbka_milvus.encoders.graphs import FUSED, Make, Run, eight_bit_makers
 from sbka_milvus.encoders.pieces import WHOLE, Pieces
 from sbka_milvus.encoders.precision import MIN_COSINE, Precision
 
@@ -99,10 +99,7 @@ def choose_graph(
 
 def _makers() -> dict[str, Make]:
     """Those first that gain most where they can be taken."""
-    return eight_bit_makers() | {
-        "a fused graph": partial(fused, layout=torch.channels_last),
-        "a fused graph, channels first": fused,
-    }
+    return eight_bit_makers() | FUSED
 
 
 @dataclass(frozen=True, slots=True)

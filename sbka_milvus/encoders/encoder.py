@@ -158,8 +158,8 @@ class BundleEncoder:
             for start in range(0, len(pictures), self.batch_size):
                 batch = pictures[start : start + self.batch_size]
                 self._find_graph(precision, scaled, batch)
-                size = None if self._graph is None else self._graph.size
-                found = features(batch) if self._pieces is None else self._pieces.run(features, batch, size)
+                pieces = self._pieces
+                found = features(batch) if pieces is None else pieces.run(features, batch, self.piece_size)
                 parts.append(found.cpu().numpy())
         if not parts:
             return np.empty((0, self.dim), dtype=np.float32)

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from torch import nn
 
 from sbka_milvus.encoders.backbones import Backbone
-from sbka_milvus.encoders.graphs import Make, Run, eight_bit_makers, frozen, fused
+from sbka_milvus.encoders.graphs import FUSED, Make, Run, eight_bit_makers, frozen
 from sbka_milvus.encoders.precision import MIN_COSINE, cpu_computes_bf16
 
 _LOG = logging.getLogger(__name__)
@@ -108,15 +108,11 @@ def _makers() -> dict[str, Make]:
     makers = eight_bit_makers()
     if cpu_computes_bf16():
         makers["a graph of bf16"] = _bf16
-    return makers | {"a fused graph": _fused, "a fused graph, channels first": fused, "a graph": _graph}
+    return makers | FUSED | {"a graph": _graph}
 
 
 def _graph(backbone: nn.Module, sample: torch.Tensor) -> Run:
     return frozen(copy.deepcopy(backbone), sample, torch.channels_last)
-
-
-def _fused(backbone: nn.Module, sample: torch.Tensor) -> Run:
-    return fused(backbone, sample, torch.channels_last)
 
 
 def _bf16(backbone: nn.Module, sample: torch.Tensor) -> Run:

@@ -13,11 +13,21 @@ from pathlib import Path
 import numpy as np
 
 from sbka_milvus.embeddings import Gallery
+from sbka_milvus.embeddings.shards import read_embeddings
 from sbka_milvus.embeddings.versions import read_version_record
 from sbka_milvus.errors import GalleryError, InvalidValue
 from sbka_milvus.kmeans import member_sums
-from sbka_milvus.pipelines.reference import Reference, load_reference, make_reference, save_reference
-from sbka_milvus.types import Clustering, Embeddings, FloatArray, normalise
+from sbka_milvus.pipelines.reference import (
+    Reference,
+    ensure_reference,
+    has_reference,
+    load_reference,
+    make_reference,
+    save_reference,
+    take_reference,
+)
+from sbka_milvus.protocols import GalleryStore
+from sbka_milvus.types import Clustering, Embeddings, FloatArray, VersionInfo, normalise
 
 
 def fit_reference(
@@ -52,6 +62,35 @@ def read_fit(gallery: Gallery, token: str) -> Reference | None:
         return load_reference(fit_file(gallery, token))
     except (GalleryError, InvalidValue):
         return None
+
+
+def refer_to_served(gallery: Gallery, store: GalleryStore, info: VersionInfo, time: datetime) -> None:
+    """Sees to it that a gallery which serves has a reference for its model; nothing is read where there is one.
+
+    It is what the clusters of the version were fitted to, where they were fitted to all its photos in the space of the
+    photos' own vectors.
+
+    Args:
+        gallery: with the model of the version.
+        store: where the version is.
+        info: the version that is served.
+        time: now, with a time zone.
+
+    Raises:
+        GalleryError: There is one, and it is damaged; or a shard is.
+        OutputError: The file cannot be written.
+        StoreError: Milvus refused.
+    """
+    if has_reference(gallery):
+        return
+    fit = None if info.matching else read_fit(gallery, info.token)
+    if fit is not None and fit.fingerprint == gallery.fingerprint:
+        take_reference(gallery, fit)
+        return
+    embeddings = read_embeddings(gallery.shard_folder, gallery.fingerprint)
+    if embeddings is not None:
+        # The clusters of lifted vectors are in a space of their own, which another version does not share.
+        ensure_reference(gallery, embeddings, None if info.matching else store.clusters(info), time)
 
 
 def sweep_fits(gallery: Gallery) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,14 +19,13 @@ from sbka_milvus.embeddings.versions import VersionRecord, read_version_record, 
 from sbka_milvus.errors import GalleryError, OutputError, StoreError
 from sbka_milvus.pipelines.codes import ensure_codes, write_codes
 from sbka_milvus.pipelines.copies import ensure_copies, find_copies, write_copies
-from sbka_milvus.pipelines.fits import read_fit, write_fit
+from sbka_milvus.pipelines.fits import refer_to_served, write_fit
 from sbka_milvus.pipelines.index_form import FormedGallery, FormOptions, MatchingForm, form_key, form_name
 from sbka_milvus.pipelines.index_lock import index_lock
 from sbka_milvus.pipelines.joining import ClusteredGallery, Wish, cluster_gallery
 from sbka_milvus.pipelines.matching import is_matched, matching_digest, write_matching
 from sbka_milvus.pipelines.metadata import indexed_metadata
 from sbka_milvus.pipelines.origin import DEFAULT_MAX_DRIFT, ClusterOrigin
-from sbka_milvus.pipelines.reference import refer_to_served
 from sbka_milvus.pipelines.version_states import has_model, list_versions, served_version
 from sbka_milvus.pipelines.versions import drop_unfinished, drop_version, serve_version, settle
 from sbka_milvus.progress import Progress
@@ -129,11 +127,11 @@ def build_index(gallery: Gallery, store: GalleryStore, options: IndexOptions, pr
             if same and is_matched(gallery, served) and not options.anew:
                 ensure_copies(gallery, served)
                 ensure_codes(gallery, store, served, progress)
-                refer_to_served(gallery, store, served, partial(read_fit, gallery, served.token), datetime.now(UTC))
+                refer_to_served(gallery, store, served, datetime.now(UTC))
                 return _report(gallery, store, served, options, False, start)
         info = build_version(gallery, store, options, progress)
         serve_version(gallery, store, info, options.keep_versions, place=options.place)
-        refer_to_served(gallery, store, info, partial(read_fit, gallery, info.token), datetime.now(UTC))
+        refer_to_served(gallery, store, info, datetime.now(UTC))
         return _report(gallery, store, info, options, True, start)
 
 

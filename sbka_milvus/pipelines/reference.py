@@ -6,7 +6,6 @@ A gallery has one reference for its model (``reference.npz``), and one for each 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,12 +14,10 @@ import numpy as np
 
 from sbka_milvus.clusters import assign_clusters, default_n_clusters, fit_clusters
 from sbka_milvus.embeddings import Gallery
-from sbka_milvus.embeddings.shards import read_embeddings
 from sbka_milvus.errors import GalleryError, InvalidValue
 from sbka_milvus.files import replacing
 from sbka_milvus.kmeans import member_sums
-from sbka_milvus.protocols import GalleryStore
-from sbka_milvus.types import ClusterTable, Embeddings, FloatArray, IntArray, VersionInfo, require_unit_rows
+from sbka_milvus.types import ClusterTable, Embeddings, FloatArray, IntArray, require_unit_rows
 
 _FILE = "reference.npz"
 _FORMAT_VERSION = 1
@@ -182,40 +179,6 @@ def load_reference(path: Path) -> Reference | None:
             f"{path} is damaged: {error}.", "Delete it: drift is then measured from the next index on."
         ) from error
     raise GalleryError(f"{path} has format {version}; this version reads {_FORMAT_VERSION}.", "Upgrade sbka-milvus.")
-
-
-def refer_to_served(
-    gallery: Gallery,
-    store: GalleryStore,
-    info: VersionInfo,
-    read_fit: Callable[[], Reference | None],
-    time: datetime,
-) -> None:
-    """Sees to it that a gallery which serves has a reference for its model; nothing is read where there is one.
-
-    Args:
-        gallery: with the model of the version.
-        store: where the version is.
-        info: the version that is served.
-        read_fit: reads what its clusters were fitted to, where they were fitted to all its photos: that is the
-            reference then, unless the version is matched by other vectors than the photos' own.
-        time: now, with a time zone.
-
-    Raises:
-        GalleryError: There is one, and it is damaged; or a shard is.
-        OutputError: The file cannot be written.
-        StoreError: Milvus refused.
-    """
-    if has_reference(gallery):
-        return
-    fit = None if info.matching else read_fit()
-    if fit is not None and fit.fingerprint == gallery.fingerprint:
-        take_reference(gallery, fit)
-        return
-    embeddings = read_embeddings(gallery.shard_folder, gallery.fingerprint)
-    if embeddings is not None:
-        # The clusters of lifted vectors are in a space of their own, which another version does not share.
-        ensure_reference(gallery, embeddings, None if info.matching else store.clusters(info), time)
 
 
 def has_reference(gallery: Gallery) -> bool:

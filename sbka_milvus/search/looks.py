@@ -197,7 +197,8 @@ class Looks:
     def _kept_from(self, fused: FloatArray, ids: IntArray, most: int) -> float:
         """The score by its code from which a member may be among the ``most`` best of all of these; -inf for all."""
         while len(fused) > most:
-            least = float(np.partition(fused, len(fused) - most)[len(fused) - most]) - _REACH * self.usual_error
+            last = float(np.partition(fused, len(fused) - most)[len(fused) - most])
+            least = last - _REACH * self.usual_error - _BELOW
             if self.served.copies is None:
                 return least
             best = np.flatnonzero(fused >= least)

@@ -125,14 +125,14 @@ class Pointing(OneQuery):
         if self._room == 0:
             return None
         # Members that were seen are asked for already, as far as they may be among the hits.
-        rest = looks.unseen(certain=certain)
-        if not self._may_enter(rest).any():
+        left = np.flatnonzero(self._may_enter(looks.unseen(certain=certain)))
+        if len(left) == 0:
             return None
-        left = looks.worth_looking(self._least - SLACK, certain=certain, most=_LOOK)
-        if len(left):
-            return self._look(left)
+        fresh = looks.worth_looking(self._least - SLACK, certain=certain, most=_LOOK)
+        if len(fresh):
+            return self._look(fresh)
         self._most *= _DEEPER
-        return self._look(np.flatnonzero(self._may_enter(rest)))
+        return self._look(left)
 
     def _look(self, clusters: IntArray) -> See:
         self._asked_from = math.inf

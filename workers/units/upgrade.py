@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,11 @@ from sbka_milvus.feedback import FeedbackLog, stored_queries
 from sbka_milvus.images import PhotoFile
 from sbka_milvus.pipelines.chunks import embedded_files, write_chunks
 from sbka_milvus.pipelines.embed import update_quarantine
-from sbka_milvus.pipelines.fits import read_fit
+from sbka_milvus.pipelines.fits import refer_to_served
 from sbka_milvus.pipelines.gate import measure_gate
 from sbka_milvus.pipelines.gate_rules import GateOptions, HeldOut
 from sbka_milvus.pipelines.index import IndexOptions, build_version
 from sbka_milvus.pipelines.index_lock import index_lock
-from sbka_milvus.pipelines.reference import refer_to_served
 from sbka_milvus.pipelines.version_states import served_version
 from sbka_milvus.pipelines.versions import follow_served, record_gate, serve_version
 from sbka_milvus.progress import Progress
@@ -145,7 +143,7 @@ def switch(unit: Unit, progress: Progress) -> dict[str, Any] | None:
             gallery = serve_version(new, store, info, settings.ingest.keep_versions, place=unit.context.place)
             result = {"version": info.version, "fingerprint": info.fingerprint, "photos": store.count(info)}
             update_quarantine(new, (), (), quarantined(job))
-            refer_to_served(gallery, store, info, partial(read_fit, gallery, info.token), datetime.now(UTC))
+            refer_to_served(gallery, store, info, datetime.now(UTC))
     return result
 
 

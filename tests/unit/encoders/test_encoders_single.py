@@ -91,7 +91,7 @@ def test_what_gains_next_to_nothing_is_not_taken(
     assert choose_single(slow(by_hand(), clock), clock) is None
 
 
-@pytest.mark.parametrize("make", [single._graph, single._fused, graphs.fused])
+@pytest.mark.parametrize("make", [single._graph, *graphs.FUSED.values()])
 @pytest.mark.parametrize("model", ["test_resnet", "test_efficientnet", "test_vit"])
 def test_a_graph_gives_the_network_s_features(make: Any, model: str, build: Build) -> None:
     size = 160 if model == "test_vit" else 64
