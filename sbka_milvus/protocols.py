@@ -49,6 +49,13 @@ class ExpectingEncoder(Protocol):
     def expect(self, photos: int) -> None:
         """So many photos are about to be encoded."""
 
+    @property
+    def batches_at_once(self) -> int:
+        """Batches that it encodes faster when it is given them at once, by as many threads, than in turn; 1: none.
+
+        It may change after any batch, as more is found out.
+        """
+
 
 class Matching(Protocol):
     """By what the vectors of a version were lifted, and by what queries must be, so that cosines rank as it wants."""

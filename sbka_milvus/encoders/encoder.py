@@ -119,6 +119,13 @@ class BundleEncoder:
             return self._graph.size
         return None if self._pieces is None else self._pieces.size
 
+    @property
+    def batches_at_once(self) -> int:
+        """See :class:`~sbka_milvus.protocols.ExpectingEncoder`: cores that are done with the pieces of one batch begin
+        with the next one's, and do not wait for one another."""
+        is_found = self._precision is not None and not self._may_graph and bool(self.piece_size)
+        return 2 if is_found else 1
+
     def prepare(self, *, wait: bool = True) -> None:
         """Finds the fastest way to encode single sketches on this CPU, now and not after some searches.
 

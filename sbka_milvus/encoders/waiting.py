@@ -65,6 +65,11 @@ class WaitingEncoder:
         if isinstance(loaded, ExpectingEncoder):
             loaded.expect(photos)
 
+    @property
+    def batches_at_once(self) -> int:
+        """See :class:`~sbka_milvus.protocols.ExpectingEncoder`; loads nothing."""
+        return int(getattr(self._loaded, "batches_at_once", 1))
+
     def encode_photos(self, photos: Sequence[Image.Image]) -> FloatArray:
         """See :class:`~sbka_milvus.protocols.Encoder`."""
         return self.load().encode_photos(photos)

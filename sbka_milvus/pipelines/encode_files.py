@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Condition
@@ -19,6 +19,7 @@ from sbka_milvus.memory import keeping_freed_memory, peak_memory
 from sbka_milvus.pipelines.stages import EncodeUse, StageTimes
 from sbka_milvus.progress import Advance
 from sbka_milvus.protocols import Encoder, ExpectingEncoder
+from sbka_milvus.stopping import Stopped
 from sbka_milvus.types import FloatArray
 
 OnFile = Callable[[PhotoFile | None], None]
@@ -65,6 +66,9 @@ def encode_files(
 ) -> EncodeUse:
     """Decodes and encodes files in their order.
 
+    Where it is asked to stop, which ``advance`` says by :class:`~sbka_milvus.stopping.Stopped`, batches that are being
+    encoded are finished and handed over too.
+
     Args:
         files: the photos.
         encoder: what encodes them.
@@ -80,22 +84,99 @@ def encode_files(
     times = StageTimes()
     if isinstance(encoder, ExpectingEncoder):
         encoder.expect(len(files))
-    with keeping_freed_memory(), _Ahead(files, options, on_file) as ahead:
-        while True:
+    with keeping_freed_memory(), _Ahead(files, options, on_file) as ahead, _InHand(encoder) as in_hand:
+
+        def finish_oldest() -> None:
+            nonlocal times
             start = time.perf_counter()
-            batch = ahead.next_batch()
-            waited = encoded = written = time.perf_counter()
-            if not batch:
-                return ahead.use(times.add(waiting=waited - start))
-            photos = [photo for photo in batch if isinstance(photo, DecodedPhoto)]
-            problems.update({failure.uri: failure.reason for failure in batch if isinstance(failure, QuarantinedFile)})
-            if photos:
-                vectors = encoder.encode_photos([photo.image for photo in photos])
-                encoded = time.perf_counter()
-                on_batch(photos, vectors)
-                written = time.perf_counter()
-            times = times.add(waiting=waited - start, encoding=encoded - waited, writing=written - encoded)
-            advance(len(batch), ahead.use(times).note)
+            done = in_hand.oldest()
+            encoded = time.perf_counter()
+            if done.photos:
+                on_batch(done.photos, done.vectors)
+            problems.update(done.problems)
+            times = times.add(encoding=encoded - start, writing=time.perf_counter() - encoded)
+            try:
+                advance(done.files, ahead.use(times).note)
+            except Stopped:
+                if in_hand.count:
+                    # Says it again, with what is done then.
+                    finish_oldest()
+                raise
+
+        more = True
+        while more or in_hand.count:
+            start = time.perf_counter()
+            batch = ahead.next_batch() if more else []
+            times = times.add(waiting=time.perf_counter() - start)
+            if batch:
+                in_hand.take(batch)
+            more = bool(batch)
+            if in_hand.is_full or not more and in_hand.count:
+                finish_oldest()
+        return ahead.use(times)
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A batch that went through the encoder: how many files it was of, and what became of them."""
+
+    files: int
+    photos: Sequence[DecodedPhoto]
+    problems: Mapping[str, str]
+    vectors: FloatArray
+
+
+class _InHand:
+    """Batches on their way through the encoder, in their order: several at once where it encodes those faster."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._batches: deque[tuple[list[_Outcome], list[DecodedPhoto], Future[FloatArray] | None]] = deque()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> _InHand:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        self._batches.clear()
+
+    @property
+    def count(self) -> int:
+        """Batches in hand."""
+        return len(self._batches)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the oldest has to be waited for before another is taken."""
+        return self.count >= self._at_once
+
+    @property
+    def _at_once(self) -> int:
+        return self._encoder.batches_at_once if isinstance(self._encoder, ExpectingEncoder) else 1
+
+    def take(self, batch: list[_Outcome]) -> None:
+        """One more, at least one file."""
+        photos = [photo for photo in batch if isinstance(photo, DecodedPhoto)]
+        encoding = None
+        if photos and self._at_once > 1:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._at_once, "sbka-batch")
+            encoding = self._pool.submit(self._encode, photos)
+        self._batches.append((batch, photos, encoding))
+
+    def oldest(self) -> _Encoded:
+        """The one that was taken first, when it is encoded: in this thread, where it is the only one."""
+        batch, photos, encoding = self._batches.popleft()
+        problems = {failure.uri: failure.reason for failure in batch if isinstance(failure, QuarantinedFile)}
+        vectors = self._encode(photos) if encoding is None else encoding.result()
+        return _Encoded(len(batch), photos, problems, vectors)
+
+    def _encode(self, photos: Sequence[DecodedPhoto]) -> FloatArray:
+        if not photos:
+            return np.empty((0, self._encoder.dim), dtype=np.float32)
+        return self._encoder.encode_photos([photo.image for photo in photos])
 
 
 class _Ahead:

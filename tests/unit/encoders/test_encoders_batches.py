@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from sbka_milvus.encoders.backbones import Backbone, BuildRequest, build_backbon
 from sbka_milvus.encoders.batches import PIECE, BatchGraph, choose_graph
 from sbka_milvus.encoders.bundle import BundleNotes, save_bundle
 from sbka_milvus.encoders.encoder import MEASURE_FROM, BundleEncoder
-from sbka_milvus.encoders.pieces import Pieces
+from sbka_milvus.encoders.pieces import WHOLE, Pieces
 from sbka_milvus.encoders.precision import BF16, FP32, MIN_COSINE, Precision
 from sbka_milvus.encoders.spec import BackboneSpec
 from sbka_milvus.encoders.waiting import WaitingEncoder
@@ -191,3 +192,25 @@ def test_where_many_photos_are_expected_it_is_found_out_at_once(
         waiting.expect(expected)
         waiting.encode_photos(pictures(3))
         assert len(asked) == count
+
+
+def test_several_batches_at_once_are_wanted_once_each_core_has_pieces_of_its_own(
+    by_hand: ByHand, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "MIN_GAIN", 0.0)
+    encoder = served(by_hand(), tmp_path)
+    waiting = WaitingEncoder(encoder.bundle.manifest, lambda: encoder)
+    assert (waiting.batches_at_once, encoder.batches_at_once) == (1, 1)
+    until_known(encoder, pictures)
+    assert encoder.graph is not None
+    # Where all cores share a batch, two of them would be in each other's way.
+    for size, wanted in ((8, 2), (WHOLE, 1)):
+        monkeypatch.setattr(encoder, "_graph", replace(encoder.graph, size=size))
+        assert (waiting.batches_at_once, encoder.batches_at_once) == (1, wanted)
+    monkeypatch.setattr(encoder, "_graph", replace(encoder.graph, size=8))
+    images = pictures(64)
+    with ThreadPoolExecutor(2) as pool:
+        found = np.concatenate(list(pool.map(encoder.encode_photos, (images[:32], images[32:]))))
+    np.testing.assert_array_equal(found, encoder.encode_photos(images))
+    waiting.load()
+    assert waiting.batches_at_once == 2

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ import pytest
 from PIL import Image
 
 from sbka_milvus.embeddings.shards import read_embeddings
+from sbka_milvus.errors import InvalidValue
 from sbka_milvus.images import PhotoFile, find_photos, load_photo
 from sbka_milvus.pipelines.embed import embed_photos
 from sbka_milvus.pipelines.encode_files import EmbedOptions, encode_files
+from sbka_milvus.stopping import Stopped
 
 SMALL = EmbedOptions(batch_size=2, decode_processes=2, decode_size=32)
 PLANT = Path(__file__).parents[2] / "badfiles" / "plant"
@@ -135,6 +138,82 @@ def test_they_are_gone_when_it_is_done_or_was_stopped(photos: Path, make_encoder
     # One of them was in a photo that takes ten minutes.
     assert time.monotonic() - start < 60
     assert children() == before
+
+
+class Together:
+    """Encodes as another does, and only so many batches together: each waits for the others.
+
+    Args:
+        inner: the other.
+        batches_at_once: as it says from its second batch on.
+    """
+
+    def __init__(self, inner: Any, batches_at_once: int) -> None:
+        self.inner, self.dim, self.fingerprint = inner, inner.dim, inner.fingerprint
+        self.wanted, self.started = batches_at_once, 0
+        self.threads: set[str] = set()
+        self._lock = threading.Lock()
+        self._meet = threading.Barrier(batches_at_once)
+
+    def expect(self, photos: int) -> None:
+        assert photos == 10
+
+    @property
+    def batches_at_once(self) -> int:
+        return self.wanted if self.started else 1
+
+    def encode_photos(self, photos: Sequence[Image.Image]) -> Any:
+        with self._lock:
+            self.started += 1
+            number = self.started
+        # Five batches: the first goes alone, the others by twos.
+        if number > 1:
+            self.threads.add(threading.current_thread().name)
+            self._meet.wait(30)
+        else:
+            assert threading.current_thread() is threading.main_thread()
+        return self.inner.encode_photos(photos)
+
+
+def test_an_encoder_gets_as_many_batches_at_once_as_it_wants(photos: Path, make_encoder: Any) -> None:
+    before = threading.active_count()
+    encoder = Together(make_encoder(), 2)
+    names, problems = run(list(find_photos([photos])), encoder)
+    assert (names, problems) == ([f"{number:02}.png" for number in range(10)], {})
+    assert (encoder.started, len(encoder.threads)) == (5, 2)
+    assert threading.active_count() <= before
+
+
+def test_a_stop_keeps_all_that_is_being_encoded(photos: Path, make_encoder: Any) -> None:
+    names: list[str] = []
+    done: list[int] = []
+
+    def advance(steps: int = 1, note: str = "") -> None:
+        done.append(steps)
+        if sum(done) >= 4:
+            raise Stopped(done=f"{sum(done)} files")
+
+    encoder = Together(make_encoder(), 2)
+    files = list(find_photos([photos]))
+    with pytest.raises(Stopped) as stopped:
+        encode_files(
+            files, encoder, SMALL, lambda some, _: names.extend(one.file.path.name for one in some), {}, advance
+        )
+    # It was told in the second batch, when the third was with the encoder too.
+    assert stopped.value.done == "6 files"
+    assert names == [f"{number:02}.png" for number in range(6)]
+    assert encoder.started == 3
+
+
+def test_of_batches_at_once_the_first_that_fails_is_told(photos: Path, make_encoder: Any) -> None:
+    def fail(batch: int) -> None:
+        if batch:
+            raise InvalidValue("without direction")
+
+    before = threading.active_count()
+    with pytest.raises(InvalidValue, match="without direction"):
+        run(list(find_photos([photos])), Together(make_encoder(on_batch=fail), 2))
+    assert threading.active_count() <= before
 
 
 def test_it_works_in_a_child_that_may_have_no_children_of_multiprocessing(photos: Path, make_encoder: Any) -> None:
