@@ -111,7 +111,7 @@ def encode_files(
             if batch:
                 in_hand.take(batch)
             more = bool(batch)
-            if in_hand.is_full or not more and in_hand.count:
+            if in_hand.is_full or (not more and in_hand.count):
                 finish_oldest()
         return ahead.use(times)
 
