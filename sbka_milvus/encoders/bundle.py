@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from sbka_milvus.encoders.backbones import Backbone, BuildRequest, build_backbone
+from sbka_milvus.encoders.backbones import Backbone
 from sbka_milvus.encoders.manifest import MANIFEST_FILE, Manifest, read_manifest
-from sbka_milvus.encoders.preprocessing import Preprocessing
-from sbka_milvus.encoders.spec import BackboneSpec
+from sbka_milvus.encoders.rebuild import rebuild
 from sbka_milvus.encoders.statistics import STATISTICS_FILE, read_statistics
 from sbka_milvus.errors import BundleError, SbkaError
 
@@ -162,12 +162,20 @@ def load_bundle(folder: Path) -> ModelBundle:
     Raises:
         BundleError: There is no bundle, or a part of it is damaged.
     """
-    manifest, state = read_bundle(folder)
+    manifest = read_manifest(folder)
+    weights = folder / WEIGHTS_FILE
     try:
-        preprocessing = Preprocessing.from_dict(manifest.preprocessing)
-        backbone = _rebuild(manifest, preprocessing)
-        backbone.net.load_state_dict(state, strict=True)
-    except (RuntimeError, SbkaError) as error:
+        # The file is looked through while libraries are imported and the network is built.
+        with ThreadPoolExecutor(1, "sbka-digest") as beside:
+            digest = beside.submit(_digest, weights)
+            try:
+                backbone = rebuild(manifest, load_file(weights))
+            finally:
+                # Before anything else that is wrong, which may come of it.
+                _require_intact(manifest, weights, digest.result())
+    except BundleError:
+        raise
+    except (OSError, SafetensorError, RuntimeError, SbkaError) as error:
         raise _unloadable(folder, error) from error
     return ModelBundle(backbone.eval(), manifest, folder)
 
@@ -181,23 +189,19 @@ def read_bundle(folder: Path) -> tuple[Manifest, dict[str, torch.Tensor]]:
     manifest = read_manifest(folder)
     weights = folder / WEIGHTS_FILE
     try:
-        if _digest(weights) != manifest.weights_digest:
-            raise BundleError(f"{weights} is damaged: it is not the file that was saved.", "Make the bundle again.")
+        _require_intact(manifest, weights, _digest(weights))
         return manifest, load_file(weights)
     except (OSError, SafetensorError) as error:
         raise _unloadable(folder, error) from error
 
 
+def _require_intact(manifest: Manifest, weights: Path, digest: str) -> None:
+    if digest != manifest.weights_digest:
+        raise BundleError(f"{weights} is damaged: it is not the file that was saved.", "Make the bundle again.")
+
+
 def _unloadable(folder: Path, error: Exception) -> BundleError:
     return BundleError(f"The model bundle {folder} cannot be loaded: {error}", "Make the bundle again.")
-
-
-def _rebuild(manifest: Manifest, preprocessing: Preprocessing) -> Backbone:
-    spec = BackboneSpec.parse(manifest.backbone)
-    request = BuildRequest(spec=spec, pretrained=False, size=preprocessing.size, options=manifest.options)
-    backbone = build_backbone(request).backbone
-    backbone.preprocessing = preprocessing
-    return backbone
 
 
 def copy_bundle(source: Path, target: Path) -> None:

@@ -88,7 +88,12 @@ def _create(request: BuildRequest, options: dict[str, Any]) -> nn.Module:
             # activation have names of their own ("-quickgelu"), which is what the user must then pick.
             warnings.simplefilter("ignore", UserWarning)
             model: nn.Module = open_clip.create_model(
-                spec.model, pretrained=tag if fetch else None, load_weights=fetch, **arguments
+                spec.model,
+                pretrained=tag if fetch else None,
+                load_weights=fetch,
+                device=torch.get_default_device(),
+                pretrained_text=fetch,
+                **arguments,
             )
     except TypeError as error:
         raise BackboneError(f"open_clip cannot build {spec}: {error}.", "Check its options.") from error

@@ -158,3 +158,19 @@ def test_names_are_read_by_a_text_tower_alone(clip_spec: BackboneSpec) -> None:
     timm_request = BuildRequest(BackboneSpec("timm", "test_resnet"), pretrained=False)
     assert build_backbone(timm_request, with_knowledge=True, names=names).knowledge is None
     assert build_backbone(BuildRequest(clip_spec, pretrained=False), with_knowledge=True, names=names).knowledge is None
+
+
+def test_no_tower_is_fetched_from_a_hub_where_no_weights_were_asked_for(
+    clip_spec: BackboneSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """open_clip would fetch weights of a text tower that another library makes, also where a file brings its own."""
+    asked: list[Any] = []
+    create = open_clip.create_model
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        asked.append((options["pretrained_text"], options["load_weights"]))
+        return create(*arguments, **options)
+
+    monkeypatch.setattr(open_clip, "create_model", noted)
+    build(clip_spec)
+    assert asked == [(False, False)]
