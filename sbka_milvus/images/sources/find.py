@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sbka_milvus.errors import ImageError, SourceError
@@ -163,13 +163,13 @@ class _Search:
         elif uri.endswith("/") or (not is_web(uri) and is_pattern(uri)):
             found = remote_files().find(uri)
             wild = not uri.endswith("/")
-            photos = [one for one in found if has_image_suffix(one) and not _is_hidden(one, uri)]
-            tables = [one for one in found if wild and (is_archive(one) or is_manifest(one))]
+            photos = [one for one in found if has_image_suffix(one.uri) and not _is_hidden(one.uri, uri)]
+            tables = [one.uri for one in found if wild and (is_archive(one.uri) or is_manifest(one.uri))]
             if not photos and not tables:
                 raise SourceError(f"{printable(uri)} holds or matches no image.", "Check the address.")
             for one in tables:
                 self._add_table_or_archive(one)
-            self._steps.append(lambda: self._remote(photos))
+            self._steps.append(lambda: self._told(photos))
         elif is_archive(uri):
             self._asked.append(uri)
             self._add_table_or_archive(uri)
@@ -179,7 +179,7 @@ class _Search:
             self._add_remote(f"{uri}/")
         else:
             self._asked.append(uri)
-            self._steps.append(lambda: self._remote([uri]))
+            self._steps.append(lambda: self._alone(uri))
 
     def _add_table_or_archive(self, uri: str) -> None:
         if is_archive(uri):
@@ -209,14 +209,19 @@ class _Search:
         if not taken:
             self._report(member_uri(uri, part) if part else uri, "is not in the archive" if part else "holds no image")
 
-    def _remote(self, uris: Sequence[str]) -> Iterator[PhotoFile]:
-        fresh = [uri for uri in uris if uri not in self._seen]
-        self._seen.update(fresh)
-        for uri, found in zip(fresh, remote_files().look_at_all(fresh), strict=True):
-            if isinstance(found, RemoteFile):
-                yield PhotoFile(uri, Path(uri), found.size, found.stamp)
-            else:
-                self._report(uri, found.problem)
+    def _alone(self, uri: str) -> Iterator[PhotoFile]:
+        if uri in self._seen:
+            return
+        try:
+            yield from self._told([remote_files().look(uri)])
+        except SourceError as error:
+            self._report(uri, error.problem)
+
+    def _told(self, files: Iterable[RemoteFile]) -> Iterator[PhotoFile]:
+        for found in files:
+            if found.uri not in self._seen:
+                self._seen.add(found.uri)
+                yield PhotoFile(found.uri, Path(found.uri), found.size, found.stamp)
 
 
 def _is_hidden(uri: str, root: str) -> bool:

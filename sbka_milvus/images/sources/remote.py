@@ -6,12 +6,14 @@ Which addresses there are depends on what is installed: ``http`` and ``https`` a
 
 from __future__ import annotations
 
+import os
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -25,6 +27,13 @@ Result = TypeVar("Result")
 _CHUNK = 2**20
 _AT_ONCE = 16
 _STAMPS = ("ETag", "etag", "Content-MD5", "Digest", "md5Hash", "Last-Modified", "LastModified", "mtime", "updated")
+_NO_CREDENTIALS = (
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "CredentialRetrievalError",
+    "DefaultCredentialsError",
+)
+"""By their names: whose they are need not be installed."""
 _FINAL = (400, 401, 403, 404, 405, 410, 414, 451)
 
 
@@ -54,8 +63,8 @@ class RemoteFile:
     Attributes:
         uri: the address.
         size: bytes; 0 where it is not told.
-        stamp: a number made of its ETag, checksum or time of change; 0 where none is told, and then a change that
-            keeps the size goes unseen.
+        stamp: a number made of its ETag, else of its checksum, else of its time of change; 0 where none is told, and
+            then a change that keeps the size goes unseen.
     """
 
     uri: str
@@ -72,6 +81,8 @@ class RemoteFiles:
 
     def __init__(self, patience: Patience | None = None) -> None:
         self.patience = patience or Patience()
+        self._shared: dict[tuple[int, str, str], Any] = {}
+        self._making = Lock()
 
     def look(self, uri: str) -> RemoteFile:
         """What an address says of a file.
@@ -82,9 +93,7 @@ class RemoteFiles:
         found = self._try(uri, lambda files, path: files.info(path))
         if found.get("type") == "directory":
             raise SourceError(f"{printable(uri)} is a folder.", "End it with a slash, or name a file.")
-        told = [found[name] for name in _STAMPS if found.get(name)]
-        stamp = zlib.crc32(str(told[0]).encode()) << 31 | zlib.adler32(str(told).encode()) & 0x7FFFFFFF if told else 0
-        return RemoteFile(uri, int(found.get("size") or 0), stamp)
+        return _as_told(uri, found)
 
     def look_at_all(self, uris: Iterable[str]) -> Iterator[RemoteFile | SourceError]:
         """:meth:`look` for many, some at once, in their order; what cannot be looked at comes as its error."""
@@ -130,8 +139,9 @@ class RemoteFiles:
             )
         return _Guarded(uri, opened)  # type: ignore[return-value]
 
-    def find(self, uri: str) -> list[str]:
-        """The files that a pattern or folder of an object store stands for, sorted.
+    def find(self, uri: str) -> list[RemoteFile]:
+        """The files that a pattern or folder of an object store stands for, sorted; what is said of them comes with the
+        list, in one request for a thousand.
 
         Raises:
             SourceError: The address is one of the web, which has no lists, or cannot be asked.
@@ -142,11 +152,12 @@ class RemoteFiles:
                 "Use braces such as {000..012}, or a manifest.",
             )
 
-        def listed(files: Any, path: str) -> list[str]:
+        def listed(files: Any, path: str) -> list[RemoteFile]:
             wild = any(char in path for char in "*?[")
-            found = files.glob(path) if wild else files.find(path)
+            found = files.glob(path, detail=True) if wild else files.find(path, detail=True)
             # As the user writes them: some stores begin their paths with a slash, others do not.
-            return sorted(f"{urlsplit(uri).scheme}://{name.lstrip('/')}" for name in map(str, found))
+            names = {f"{urlsplit(uri).scheme}://{str(name).lstrip('/')}": told for name, told in found.items()}
+            return [_as_told(name, told) for name, told in sorted(names.items()) if told.get("type") != "directory"]
 
         return self._try(uri, listed)
 
@@ -180,13 +191,26 @@ class RemoteFiles:
         raise AssertionError("there is at least one try")
 
     def _place(self, uri: str) -> tuple[Any, str]:
-        from fsspec.core import url_to_fs
-
         require_plain_address(uri)
-        files, path = url_to_fs(uri, **(self._web_options() if is_web(uri) else {}))
+        parts = urlsplit(uri)
+        # Those of another process are of no use after a fork.
+        place = (os.getpid(), parts.scheme, "" if is_web(uri) else parts.netloc)
+        with self._making:
+            files = self._shared.get(place)
+            if files is None:
+                files = self._made(uri)
+                if files.async_impl:
+                    # fsspec would make one for each thread, each with connections of its own, and of an object store
+                    # each takes a second to make. What is asked of these goes through one thread anyway.
+                    self._shared[place] = files
         # What a listing has said stays true for the process otherwise.
         files.invalidate_cache()
-        return files, path
+        return files, str(files._strip_protocol(uri))
+
+    def _made(self, uri: str) -> Any:
+        from fsspec.core import url_to_fs
+
+        return url_to_fs(uri, **(self._web_options() if is_web(uri) else {}))[0]
 
     def _web_options(self) -> dict[str, Any]:
         from aiohttp import ClientTimeout
@@ -194,6 +218,13 @@ class RemoteFiles:
         patience = self.patience
         limits = ClientTimeout(total=patience.total_s, sock_connect=patience.connect_s, sock_read=patience.read_s)
         return {"client_kwargs": {"timeout": limits}}
+
+
+def _as_told(uri: str, told: Mapping[str, Any]) -> RemoteFile:
+    """By one of the stamps alone: a list and a question about one file do not tell times alike."""
+    said = next((str(told[name]) for name in _STAMPS if told.get(name)), "")
+    stamp = zlib.crc32(said.encode()) << 31 | zlib.adler32(said.encode()) & 0x7FFFFFFF if said else 0
+    return RemoteFile(uri, int(told.get("size") or 0), stamp)
 
 
 def require_plain_address(uri: str) -> None:
@@ -238,7 +269,7 @@ def _root(error: BaseException) -> BaseException:
 def _is_final(error: BaseException) -> bool:
     if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, ImportError, ValueError)):
         return True
-    return getattr(error, "status", None) in _FINAL
+    return getattr(error, "status", None) in _FINAL or type(error).__name__ in _NO_CREDENTIALS
 
 
 def _unreadable(uri: str, raised: Exception, tries: int) -> SourceError:
@@ -249,6 +280,8 @@ def _unreadable(uri: str, raised: Exception, tries: int) -> SourceError:
         return SourceError(f"{name} does not exist.", "Check the address.")
     if isinstance(error, PermissionError) or status in (401, 403):
         return SourceError(f"{name} may not be read.", "Check the credentials of the environment.")
+    if type(error).__name__ in _NO_CREDENTIALS:
+        return SourceError(f"{name} asks for credentials: {_one_line(error)}.", "Put them into the environment.")
     if isinstance(error, (ImportError, ValueError)):
         return SourceError(f"{name} cannot be read: {_one_line(error)}.", "Check the address, or install its package.")
     if isinstance(error, TimeoutError):

@@ -122,10 +122,37 @@ def test_addresses_that_are_not_taken(remote: RemoteFiles, uri: str, problem: st
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("s3fs") is not None, reason="s3fs is installed")
 def test_a_package_that_is_missing_is_named(remote: RemoteFiles) -> None:
-    with pytest.raises(SourceError, match="s3fs"):
-        remote.look("s3://bucket/a.jpg")
+    assert importlib.util.find_spec("gcsfs") is None
+    with pytest.raises(SourceError, match="gcsfs"):
+        remote.look("gs://bucket/a.jpg")
+
+
+def test_connections_of_the_web_are_shared_by_threads(
+    remote: RemoteFiles, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    make = remote._made
+    monkeypatch.setattr(remote, "_made", lambda uri: (made.append(uri), make(uri))[1])
+    for n in range(40):
+        server.files[f"/{n}.jpg"] = bytes(n + 1)
+    found = list(remote.look_at_all(f"{server.url}/{n}.jpg" for n in range(40)))
+    assert [one.size for one in found if isinstance(one, RemoteFile)] == list(range(1, 41))
+    assert len(made) == 1
+
+
+def test_stores_that_have_no_thread_of_their_own_are_not_shared(remote: RemoteFiles, memory: Any) -> None:
+    memory.pipe("/bucket/a.jpg", b"a")
+    assert remote.look("memory://bucket/a.jpg").size == 1
+    assert remote._shared == {}
+
+
+def test_of_a_list_files_are_known_as_by_themselves(remote: RemoteFiles, memory: Any) -> None:
+    for n in range(3):
+        memory.pipe(f"/bucket/{n}.jpg", bytes(n + 1))
+    listed = remote.find("memory://bucket/")
+    assert [one.size for one in listed] == [1, 2, 3]
+    assert listed == [remote.look(one.uri) for one in listed] == remote.find("memory://bucket/*.jpg")
 
 
 def test_many_are_looked_at_at_once_in_their_order(remote: RemoteFiles, server: Any) -> None:
