@@ -24,7 +24,7 @@ _LOG = logging.getLogger(__name__)
 MIN_GAIN = 1.1
 """A graph must be so many times as fast as the layers to be taken: it takes as much memory again as the weights do."""
 ENOUGH = 1.2
-"""When a graph is so many times as fast, no other is tried."""
+"""When a graph is so many times as fast, no other is tried, and it is not timed again."""
 PIECE = 8
 """Pictures of a piece: graphs of 4 and of 16 were measured to be as fast on two cores."""
 _ROUNDS = 2
@@ -62,7 +62,7 @@ def choose_graph(
 ) -> BatchGraph | None:
     """The fastest graph whose features keep a cosine of at least ``MIN_COSINE`` to those of the network.
 
-    It takes as long as encoding some hundred pictures.
+    It takes as long as encoding some eighty pictures.
 
     Args:
         backbone: in eval mode, on the CPU. It is left as it is.
@@ -120,10 +120,14 @@ class _Timing:
         ways = ((self.plainly, WHOLE), (self.plainly, PIECE), (by_graph, graph.size))
         best = [float("inf")] * len(ways)
         found = [torch.empty(0)] * len(ways)
+        gain = 0.0
         for _ in range(_ROUNDS):
             for place, (run, size) in enumerate(ways):
                 start = self.clock()
                 found[place] = self.pieces.run(run, self.pixels, size)
                 best[place] = min(best[place], self.clock() - start)
+            gain = min(best[:2]) / max(best[2], 1e-9)
+            if gain >= ENOUGH:
+                break
         cosine = float(torch.nn.functional.cosine_similarity(found[0].double(), found[2].double()).min())
-        return replace(graph, cosine=cosine, gain=min(best[:2]) / max(best[2], 1e-9))
+        return replace(graph, cosine=cosine, gain=gain)

@@ -12,7 +12,14 @@ from PIL import Image
 from sbka_milvus.encoders.batches import BatchGraph, choose_graph
 from sbka_milvus.encoders.bundle import ModelBundle
 from sbka_milvus.encoders.pieces import LEAST, Batch, Pieces
-from sbka_milvus.encoders.precision import FP32, Precision, choose_precision, resolve_device
+from sbka_milvus.encoders.precision import (
+    CHANNELS_LAST,
+    FP32,
+    Precision,
+    choose_precision,
+    computes_in_fp32_alone,
+    resolve_device,
+)
 from sbka_milvus.encoders.single import SingleWay, choose_single
 from sbka_milvus.errors import InvalidValue
 from sbka_milvus.types import FloatArray, normalise
@@ -123,8 +130,7 @@ class BundleEncoder:
     def batches_at_once(self) -> int:
         """See :class:`~sbka_milvus.protocols.ExpectingEncoder`: cores that are done with the pieces of one batch begin
         with the next one's, and do not wait for one another."""
-        is_found = self._precision is not None and not self._may_graph and bool(self.piece_size)
-        return 2 if is_found else 1
+        return 2 if self._is_found and self.piece_size else 1
 
     def prepare(self, *, wait: bool = True) -> None:
         """Finds the fastest way to encode single sketches on this CPU, now and not after some searches.
@@ -148,13 +154,13 @@ class BundleEncoder:
         return self._encode_batches(pixels, lambda piece: piece)
 
     def _encode_batches(self, pictures: Batch, pixels_of: Callable[[Batch], torch.Tensor]) -> FloatArray:
-        precision = self._precision_for(len(pictures))
+        self._encoded += len(pictures)
 
         def scaled(some: Batch) -> torch.Tensor:
             return self._backbone.preprocessing.scale(pixels_of(some).to(self.device))
 
         def plainly(pixels: torch.Tensor) -> torch.Tensor:
-            return precision.run(self._backbone, pixels)
+            return (self._precision or FP32).run(self._backbone, pixels)
 
         def features(some: Batch) -> torch.Tensor:
             graph = self._graph
@@ -164,7 +170,8 @@ class BundleEncoder:
         with torch.inference_mode():
             for start in range(0, len(pictures), self.batch_size):
                 batch = pictures[start : start + self.batch_size]
-                self._find_graph(precision, scaled, batch)
+                if not self._is_found and max(self._encoded, self._expected) >= MEASURE_FROM:
+                    self._find_out(scaled, batch)
                 pieces = self._pieces
                 found = features(batch) if pieces is None else pieces.run(features, batch, self.piece_size)
                 parts.append(found.cpu().numpy())
@@ -172,18 +179,40 @@ class BundleEncoder:
             return np.empty((0, self.dim), dtype=np.float32)
         return normalise(np.concatenate(parts))
 
-    def _find_graph(self, precision: Precision, scaled: Callable[[Batch], torch.Tensor], batch: Batch) -> None:
-        """Finds out whether a graph pays, once so many pictures come that precisions are compared."""
-        if not self._may_graph or self._precision is None or self._pieces is None or len(batch) < LEAST:
-            return
+    @property
+    def _is_found(self) -> bool:
+        """Whether all is known of how batches are encoded fastest, but into what pieces they are cut."""
+        return self._precision is not None and not self._may_graph
+
+    def _find_out(self, scaled: Callable[[Batch], torch.Tensor], batch: Batch) -> None:
+        """Whether a graph encodes batches faster than the layers, and in which precision these are fastest."""
         if not self._preparing.acquire(blocking=False):
             return
         try:
-            if self._may_graph and precision.autocast is None:
-                self._graph = choose_graph(self._backbone, precision, scaled(batch), self._pieces)
-            self._may_graph = False
+            if self._may_graph and len(batch) >= LEAST:
+                self._may_graph = False
+                self._find_graph(scaled(batch))
+            if self._precision is None:
+                self._set_precision(choose_precision(self._backbone, self.device, self.input_size))
         finally:
             self._preparing.release()
+
+    def _find_graph(self, pixels: torch.Tensor) -> None:
+        if self._precision is None and not computes_in_fp32_alone(self.device):
+            self._set_precision(choose_precision(self._backbone, self.device, self.input_size))
+        # Where layouts alone differ, one of them is left for what a graph leaves over of a batch: which of the two is
+        # faster is not worth finding out.
+        precision = self._precision or CHANNELS_LAST
+        if precision.autocast is None and self._pieces is not None:
+            self._graph = choose_graph(self._backbone, precision, pixels, self._pieces)
+            if self._graph is not None:
+                self._precision = precision
+
+    def _set_precision(self, precision: Precision) -> None:
+        self._precision = precision
+        if precision != FP32:
+            # What each way of cutting takes is compared in one precision.
+            self._pieces = self._new_pieces()
 
     @property
     def graph(self) -> BatchGraph | None:
@@ -208,12 +237,3 @@ class BundleEncoder:
 
     def _new_pieces(self) -> Pieces | None:
         return Pieces() if self.device.type == "cpu" else None
-
-    def _precision_for(self, count: int) -> Precision:
-        self._encoded += count
-        if self._precision is None and max(self._encoded, self._expected) >= MEASURE_FROM:
-            self._precision = choose_precision(self._backbone, self.device, self.input_size)
-            if self._precision != FP32:
-                # What each way of cutting takes is compared in one precision.
-                self._pieces = self._new_pieces()
-        return self._precision or FP32

@@ -23,7 +23,7 @@ Run = Callable[[torch.Tensor], torch.Tensor]
 Make = Callable[[nn.Module, torch.Tensor], Run]
 """Makes a graph of a network for pixels like those given."""
 
-_WARM_UPS = 3
+_WARM_UPS = 2
 """Runs in which TorchScript looks at shapes and then optimises."""
 _fusing = Lock()
 

@@ -44,6 +44,7 @@ class Precision:
 
 
 FP32 = Precision()
+CHANNELS_LAST = Precision(channels_last=True)
 BF16 = Precision(torch.bfloat16, channels_last=True)
 FP16 = Precision(torch.float16, channels_last=True)
 
@@ -78,7 +79,7 @@ def training_precision(device: torch.device) -> Precision:
     It is read off the processor and not timed, so that one seed trains one model however busy the machine is.
     """
     has_bf16 = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_computes_bf16()
-    return BF16 if has_bf16 else Precision(channels_last=True)
+    return BF16 if has_bf16 else CHANNELS_LAST
 
 
 def cpu_computes_bf16() -> bool:
@@ -90,6 +91,11 @@ def cpu_computes_bf16() -> bool:
     if platform.machine().lower() in ("x86_64", "amd64"):
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def computes_in_fp32_alone(device: torch.device) -> bool:
+    """Whether precisions differ by their memory layout alone: a CPU without instructions for a shorter type."""
+    return device.type == "cpu" and not cpu_computes_bf16()
 
 
 def choose_precision(
@@ -104,8 +110,8 @@ def choose_precision(
         clock: seconds since some moment.
     """
     pixels = torch.randn((_BATCH, 3, size, size), generator=torch.Generator().manual_seed(0)).to(device)
-    candidates = [FP32, Precision(channels_last=True)]
-    if device.type != "cpu" or cpu_computes_bf16():
+    candidates = [FP32, CHANNELS_LAST]
+    if not computes_in_fp32_alone(device):
         candidates.append(BF16)
     if device.type == "cuda":
         candidates.append(FP16)

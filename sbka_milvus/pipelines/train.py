@@ -15,7 +15,7 @@ from sbka_milvus.encoders.backbones import BuildRequest, BuiltBackbone
 from sbka_milvus.encoders.bundle import HISTORY_FILE, PLOT_FILE, BundleNotes, ModelBundle, check_target, save_bundle
 from sbka_milvus.encoders.encoder import BundleEncoder
 from sbka_milvus.encoders.manifest import Manifest
-from sbka_milvus.encoders.precision import BF16, FP32, Precision, resolve_device, training_precision
+from sbka_milvus.encoders.precision import BF16, CHANNELS_LAST, FP32, Precision, resolve_device, training_precision
 from sbka_milvus.encoders.sbka import SbkaStudent
 from sbka_milvus.errors import OutputError, TrainingError
 from sbka_milvus.images import LabelledImage, Split
@@ -41,7 +41,7 @@ from sbka_milvus.training.semantics import load_affinity
 from sbka_milvus.training.trainer import Trainer
 from sbka_milvus.training.words import load_nearness
 
-_PRECISIONS = {"bf16": BF16, "fp32": FP32, "fp32_channels_last": Precision(channels_last=True)}
+_PRECISIONS = {"bf16": BF16, "fp32": FP32, "fp32_channels_last": CHANNELS_LAST}
 
 
 @dataclass(frozen=True, slots=True)

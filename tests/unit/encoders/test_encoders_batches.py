@@ -20,7 +20,7 @@ from sbka_milvus.encoders.batches import PIECE, BatchGraph, choose_graph
 from sbka_milvus.encoders.bundle import BundleNotes, save_bundle
 from sbka_milvus.encoders.encoder import MEASURE_FROM, BundleEncoder
 from sbka_milvus.encoders.pieces import WHOLE, Pieces
-from sbka_milvus.encoders.precision import BF16, FP32, MIN_COSINE, Precision
+from sbka_milvus.encoders.precision import BF16, CHANNELS_LAST, FP32, MIN_COSINE, Precision
 from sbka_milvus.encoders.spec import BackboneSpec
 from sbka_milvus.encoders.waiting import WaitingEncoder
 
@@ -214,3 +214,28 @@ def test_several_batches_at_once_are_wanted_once_each_core_has_pieces_of_its_own
     np.testing.assert_array_equal(found, encoder.encode_photos(images))
     waiting.load()
     assert waiting.batches_at_once == 2
+
+
+def test_where_a_graph_is_taken_layouts_are_not_compared(
+    by_hand: ByHand, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("sbka_milvus.encoders.precision.cpu_computes_bf16", lambda: False)
+    monkeypatch.setattr("sbka_milvus.encoders.encoder.choose_precision", lambda *_: (asked.append(1), CHANNELS_LAST)[1])
+    for gain, count in ((0.0, 0), (1e9, 1)):
+        asked.clear()
+        monkeypatch.setattr(batches, "MIN_GAIN", gain)
+        encoder = served(by_hand(), tmp_path / str(gain))
+        until_known(encoder, pictures)
+        assert (len(asked), encoder.graph is None) == (count, bool(count))
+        assert encoder._precision == CHANNELS_LAST
+
+
+@pytest.mark.parametrize(("seconds", "rounds"), [((1.0, 0.5, 0.5), 1), ((1.0, 0.85, 0.85), 2)])
+def test_a_graph_that_is_fast_enough_is_timed_once(
+    seconds: tuple[float, float, float], rounds: int, by_hand: ByHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+    graph = chosen(by_hand(), monkeypatch, lambda some: (encoded.append(len(some)), some)[1], same, seconds)
+    assert graph is not None
+    assert encoded == [PIECE] * rounds
