@@ -35,7 +35,7 @@ from sbka_milvus.encoders.backbones import BuildRequest
 from sbka_milvus.encoders.spec import BackboneSpec
 from sbka_milvus.factory import open_encoder, open_store, prepare_gallery
 from sbka_milvus.images import IMAGE_SUFFIXES
-from sbka_milvus.pipelines.encode_files import EmbedOptions
+from sbka_milvus.pipelines.embed_options import EmbedOptions
 from sbka_milvus.pipelines.import_model import import_model
 from sbka_milvus.pipelines.index import IndexOptions
 from sbka_milvus.pipelines.ingest import IngestOptions, ingest_photos

@@ -20,7 +20,7 @@ from sbka_milvus.store import Tls, require_gallery_name
 if TYPE_CHECKING:
     from sbka_milvus.encoders.encoder import BundleEncoder
     from sbka_milvus.evaluation import EvaluationPlan, EvaluationReport
-    from sbka_milvus.pipelines.encode_files import EmbedOptions
+    from sbka_milvus.pipelines.embed_options import EmbedOptions
     from sbka_milvus.pipelines.evaluate_options import EvaluateOptions
     from sbka_milvus.pipelines.index import IndexOptions
     from sbka_milvus.pipelines.index_form import MatchingForm
@@ -385,7 +385,7 @@ def _has_model(gallery: Gallery, given: Path | None) -> bool:
 
 def embed_options(input_size: int, settings: Settings) -> EmbedOptions:
     """Options of embedding from the settings."""
-    from sbka_milvus.pipelines.encode_files import EmbedOptions
+    from sbka_milvus.pipelines.embed_options import EmbedOptions
 
     ingest = settings.ingest
     return EmbedOptions(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from sbka_milvus.embeddings import QuarantinedFile
 from sbka_milvus.images import PhotoFile
-from sbka_milvus.pipelines.encode_files import EmbedOptions
+from sbka_milvus.pipelines.embed_options import EmbedOptions
 from workers.jobs import JobFolder, write_json
 from workers.tries import CAREFUL_AFTER, deaths
 

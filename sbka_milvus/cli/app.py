@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -66,6 +67,9 @@ def main() -> None:
 
     # Arrow's own allocator keeps what it has freed: about a fifth of the memory of a large embedded Milvus.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    # Lists of a hundred thousand photos are no garbage: looking for it after every 700 objects takes a tenth of the
+    # time that making them takes.
+    gc.set_threshold(10_000)
     debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:

@@ -82,6 +82,10 @@ def print_table(
     out.print(table)
 
 
+_DRAWN_EVERY_S = 0.05
+"""Seconds: twice as often as a bar is shown."""
+
+
 class _Speed(ProgressColumn):
     """Steps a second, over the last half minute."""
 
@@ -96,20 +100,21 @@ class ConsoleProgress:
     @contextmanager
     def stage(self, name: str, total: int | None = None, unit: str = "") -> Iterator[Advance]:
         """Shows a stage while the block runs."""
-        start = time.perf_counter()
-        count = 0
+        start = drawn = time.perf_counter()
+        count, said, live = 0, "", err.is_terminal
         columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
         columns += [TextColumn(unit), _Speed(), TimeElapsedColumn(), TimeRemainingColumn()]
         columns += [TextColumn("{task.fields[note]}")]
-        with Bar(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        with Bar(*columns, console=err, transient=True, disable=not live) as bar:
             task = bar.add_task(name, total=total, note="")
 
             def advance(steps: int = 1, note: str = "") -> None:
-                nonlocal count
-                count += steps
-                bar.update(task, advance=steps)
-                if note:
-                    bar.update(task, note=note)
+                nonlocal count, said, drawn
+                count, said = count + steps, note or said
+                # Some steps take a microsecond, and to draw one takes several.
+                if live and (now := time.perf_counter()) - drawn >= _DRAWN_EVERY_S:
+                    drawn = now
+                    bar.update(task, completed=count, note=said)
 
             yield advance
         amount = f" {count}{'' if total is None else f'/{total}'} {unit}".rstrip() if count else ""

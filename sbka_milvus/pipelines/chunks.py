@@ -17,9 +17,12 @@ from sbka_milvus.embeddings.shards import read_records, shard_name, write_shard
 from sbka_milvus.errors import GalleryError
 from sbka_milvus.files import replacing
 from sbka_milvus.images import PhotoFile
+from sbka_milvus.pipelines.decode_ahead import OnFile
 from sbka_milvus.pipelines.embed import require_own_encoder
-from sbka_milvus.pipelines.encode_files import EmbedOptions, OnFile, ShardBuffer, encode_files
+from sbka_milvus.pipelines.embed_options import EmbedOptions
+from sbka_milvus.pipelines.encode_files import encode_files
 from sbka_milvus.pipelines.reuse import find_reuse
+from sbka_milvus.pipelines.shard_buffer import ShardBuffer
 from sbka_milvus.progress import Progress
 from sbka_milvus.protocols import Encoder
 from sbka_milvus.types import Metadata

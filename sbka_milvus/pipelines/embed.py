@@ -14,11 +14,13 @@ from sbka_milvus.embeddings import Gallery, QuarantinedFile, read_quarantine, wr
 from sbka_milvus.embeddings.shards import read_known, read_metadata, write_shard
 from sbka_milvus.errors import EncoderMismatch
 from sbka_milvus.images import PhotoFile, absolute_sources, belongs_to, source_photos, still_there
-from sbka_milvus.pipelines.encode_files import EmbedOptions, ShardBuffer, encode_files
+from sbka_milvus.pipelines.embed_options import EmbedOptions
+from sbka_milvus.pipelines.encode_files import encode_files
 from sbka_milvus.pipelines.metadata import Sorting, renew_metadata
 from sbka_milvus.pipelines.preflight import require_room
 from sbka_milvus.pipelines.prune import Missing, PruneOptions, find_missing, prune, require_pruning
 from sbka_milvus.pipelines.reuse import find_reuse
+from sbka_milvus.pipelines.shard_buffer import ShardBuffer
 from sbka_milvus.pipelines.stages import EncodeUse, StageTimes
 from sbka_milvus.progress import Advance, Progress
 from sbka_milvus.protocols import Encoder

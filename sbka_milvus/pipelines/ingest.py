@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sbka_milvus.embeddings import Gallery
 from sbka_milvus.pipelines.embed import EmbedReport, embed_photos
-from sbka_milvus.pipelines.encode_files import EmbedOptions
+from sbka_milvus.pipelines.embed_options import EmbedOptions
 from sbka_milvus.pipelines.index import IndexOptions, IndexReport, build_index, require_current
 from sbka_milvus.pipelines.preflight import require_writable
 from sbka_milvus.pipelines.prune import PruneOptions

@@ -20,8 +20,10 @@ from sbka_milvus.files import replacing
 from sbka_milvus.images import photos_of_uris, still_there
 from sbka_milvus.images.uris import is_remote, split_member
 from sbka_milvus.pipelines.embed import require_own_encoder, update_quarantine
-from sbka_milvus.pipelines.encode_files import EmbedOptions, ShardBuffer, encode_files
+from sbka_milvus.pipelines.embed_options import EmbedOptions
+from sbka_milvus.pipelines.encode_files import encode_files
 from sbka_milvus.pipelines.index import IndexOptions, IndexReport, build_index, require_current
+from sbka_milvus.pipelines.shard_buffer import ShardBuffer
 from sbka_milvus.progress import Progress
 from sbka_milvus.protocols import Encoder, GalleryStore
 

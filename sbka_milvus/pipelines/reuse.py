@@ -18,7 +18,7 @@ from sbka_milvus.embeddings.contents import find_contents, read_stamps
 from sbka_milvus.errors import ImageError
 from sbka_milvus.images import PhotoFile, content_hash, is_gone, read_photo
 from sbka_milvus.images.uris import is_remote
-from sbka_milvus.pipelines.encode_files import EmbedOptions
+from sbka_milvus.pipelines.embed_options import EmbedOptions
 from sbka_milvus.types import IntArray
 
 

@@ -16,7 +16,7 @@ from sbka_milvus.embeddings.shards import list_shards
 from sbka_milvus.errors import InvalidValue, StoreError
 from sbka_milvus.images import load_photo
 from sbka_milvus.pipelines.embed import embed_photos
-from sbka_milvus.pipelines.encode_files import EmbedOptions
+from sbka_milvus.pipelines.embed_options import EmbedOptions
 from sbka_milvus.pipelines.index import IndexOptions
 from sbka_milvus.pipelines.ingest import IngestOptions, IngestReport, ingest_photos
 from sbka_milvus.progress import SilentProgress

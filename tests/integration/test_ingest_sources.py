@@ -19,7 +19,7 @@ from PIL import Image
 from sbka_milvus.embeddings import Gallery, read_quarantine
 from sbka_milvus.embeddings.shards import list_shards, read_metadata
 from sbka_milvus.errors import FilterError
-from sbka_milvus.pipelines.encode_files import EmbedOptions
+from sbka_milvus.pipelines.embed_options import EmbedOptions
 from sbka_milvus.pipelines.index import IndexOptions
 from sbka_milvus.pipelines.ingest import IngestOptions, IngestReport, ingest_photos
 from sbka_milvus.pipelines.sheet import thumbnail

@@ -22,7 +22,7 @@ from sbka_milvus.embeddings.copies import copies_file
 from sbka_milvus.embeddings.shards import read_embeddings, read_known, read_records
 from sbka_milvus.pipelines import index, remove as removing
 from sbka_milvus.pipelines.copies import copies_finder
-from sbka_milvus.pipelines.encode_files import EmbedOptions
+from sbka_milvus.pipelines.embed_options import EmbedOptions
 from sbka_milvus.pipelines.index import IndexOptions
 from sbka_milvus.pipelines.ingest import IngestOptions, ingest_photos
 from sbka_milvus.pipelines.prune import PruneOptions

@@ -32,7 +32,7 @@ from sbka_milvus.errors import CollectionMissing, EncoderMismatch, GalleryError,
 from sbka_milvus.factory import ingest_into, open_encoder, open_gallery, open_store
 from sbka_milvus.feedback import FeedbackLog
 from sbka_milvus.pipelines.embed import embed_photos
-from sbka_milvus.pipelines.encode_files import EmbedOptions
+from sbka_milvus.pipelines.embed_options import EmbedOptions
 from sbka_milvus.pipelines.import_model import import_model
 from sbka_milvus.pipelines.index import IndexOptions, build_version
 from sbka_milvus.pipelines.versions import rollback, serve_version

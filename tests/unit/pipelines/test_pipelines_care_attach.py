@@ -20,7 +20,7 @@ from sbka_milvus.embeddings.shards import list_shards, read_embeddings, read_met
 from sbka_milvus.errors import EncoderMismatch, GalleryError, StoreError
 from sbka_milvus.pipelines.care.attach import KEY_COLUMN, AttachOptions, AttachReport, attach_rows, require_dim
 from sbka_milvus.pipelines.embed import embed_photos
-from sbka_milvus.pipelines.encode_files import EmbedOptions
+from sbka_milvus.pipelines.embed_options import EmbedOptions
 from sbka_milvus.progress import SilentProgress
 from sbka_milvus.store.foreign import ForeignRows
 from sbka_milvus.types import normalise, photo_id

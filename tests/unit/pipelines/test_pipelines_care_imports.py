@@ -22,7 +22,7 @@ from sbka_milvus.pipelines.care import rows
 from sbka_milvus.pipelines.care.export import NO_CLUSTER, ClusterOf, ExportOptions, export_gallery
 from sbka_milvus.pipelines.care.imports import ImportOptions, ImportReport, import_vectors
 from sbka_milvus.pipelines.embed import embed_photos
-from sbka_milvus.pipelines.encode_files import EmbedOptions
+from sbka_milvus.pipelines.embed_options import EmbedOptions
 from sbka_milvus.pipelines.index import IndexOptions, build_index
 from sbka_milvus.progress import SilentProgress
 from sbka_milvus.store import MemoryGalleryStore

@@ -20,7 +20,7 @@ from sbka_milvus.embeddings.shards import list_shards, read_embeddings, write_sh
 from sbka_milvus.pipelines.care.findings import KINDS
 from sbka_milvus.pipelines.care.verify import VerifyOptions, VerifyReport, repair_gallery, verify_gallery
 from sbka_milvus.pipelines.embed import embed_photos
-from sbka_milvus.pipelines.encode_files import EmbedOptions
+from sbka_milvus.pipelines.embed_options import EmbedOptions
 from sbka_milvus.pipelines.index import IndexOptions, build_index, is_built_from
 from sbka_milvus.progress import SilentProgress
 from sbka_milvus.store import MilvusGalleryStore

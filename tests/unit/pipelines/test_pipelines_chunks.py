@@ -15,7 +15,7 @@ from sbka_milvus.errors import EncoderMismatch, GalleryError, OutputError
 from sbka_milvus.images import PhotoFile, find_photos
 from sbka_milvus.pipelines.chunks import chunk_file, embed_chunk, embedded_files, read_chunk, write_chunks
 from sbka_milvus.pipelines.embed import embed_photos
-from sbka_milvus.pipelines.encode_files import EmbedOptions
+from sbka_milvus.pipelines.embed_options import EmbedOptions
 
 SMALL = EmbedOptions(batch_size=2, decode_size=32)
 NAME = shard_name(7, "job/3")

@@ -13,7 +13,7 @@ from sbka_milvus.embeddings.versions import read_version_record, write_version_r
 from sbka_milvus.images import load_photo
 from sbka_milvus.pipelines.copies import copies_finder, has_copies, read_copies
 from sbka_milvus.pipelines.embed import embed_photos
-from sbka_milvus.pipelines.encode_files import EmbedOptions
+from sbka_milvus.pipelines.embed_options import EmbedOptions
 from sbka_milvus.pipelines.index import IndexOptions, build_index
 from sbka_milvus.progress import SilentProgress
 from sbka_milvus.search import GallerySearcher, SearchOptions

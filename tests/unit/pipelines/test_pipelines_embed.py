@@ -13,7 +13,7 @@ from sbka_milvus.embeddings.shards import list_shards, read_embeddings, read_rec
 from sbka_milvus.errors import EncoderMismatch, ImageError, OutputError
 from sbka_milvus.images import load_photo
 from sbka_milvus.pipelines.embed import embed_photos
-from sbka_milvus.pipelines.encode_files import EmbedOptions
+from sbka_milvus.pipelines.embed_options import EmbedOptions
 from sbka_milvus.types import Embeddings
 
 SMALL = EmbedOptions(batch_size=2, shard_size=100, decode_size=32)

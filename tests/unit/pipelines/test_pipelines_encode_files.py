@@ -20,7 +20,8 @@ from sbka_milvus.embeddings.shards import read_embeddings
 from sbka_milvus.errors import InvalidValue
 from sbka_milvus.images import PhotoFile, find_photos, load_photo
 from sbka_milvus.pipelines.embed import embed_photos
-from sbka_milvus.pipelines.encode_files import EmbedOptions, encode_files
+from sbka_milvus.pipelines.embed_options import EmbedOptions
+from sbka_milvus.pipelines.encode_files import encode_files
 from sbka_milvus.stopping import Stopped
 
 SMALL = EmbedOptions(batch_size=2, decode_processes=2, decode_size=32)

@@ -14,7 +14,7 @@ import pytest
 from sbka_milvus.embeddings import Gallery
 from sbka_milvus.errors import BundleError, InvalidValue, OutputError
 from sbka_milvus.pipelines.embed import embed_photos
-from sbka_milvus.pipelines.encode_files import EmbedOptions
+from sbka_milvus.pipelines.embed_options import EmbedOptions
 from sbka_milvus.pipelines.index import IndexOptions
 from sbka_milvus.pipelines.ingest import IngestOptions, ingest_photos
 from sbka_milvus.pipelines.preflight import MARGIN, bytes_needed, require_encoding, require_room, require_writable

@@ -12,7 +12,7 @@ import pytest
 from sbka_milvus.embeddings.shards import list_shards, read_known
 from sbka_milvus.errors import GalleryError, ImageError, PruneRefused
 from sbka_milvus.pipelines.embed import EmbedReport, embed_photos
-from sbka_milvus.pipelines.encode_files import EmbedOptions
+from sbka_milvus.pipelines.embed_options import EmbedOptions
 from sbka_milvus.pipelines.prune import Missing, PruneOptions, find_missing
 from sbka_milvus.progress import SilentProgress
 

@@ -17,7 +17,7 @@ from sbka_milvus.embeddings import Gallery, QuarantinedFile, read_quarantine, wr
 from sbka_milvus.embeddings.shards import read_known
 from sbka_milvus.errors import EncoderMismatch, OutputError, SettingsError
 from sbka_milvus.pipelines.embed import embed_photos
-from sbka_milvus.pipelines.encode_files import EmbedOptions
+from sbka_milvus.pipelines.embed_options import EmbedOptions
 from sbka_milvus.pipelines.index import IndexOptions, build_index
 from sbka_milvus.pipelines.quarantine import (
     RetryReport,

@@ -20,7 +20,7 @@ from sbka_milvus.images import PhotoFile, content_hash, find_photos
 from sbka_milvus.pipelines import reuse
 from sbka_milvus.pipelines.chunks import embed_chunk, known_shard_name
 from sbka_milvus.pipelines.embed import EmbedReport, embed_photos
-from sbka_milvus.pipelines.encode_files import EmbedOptions
+from sbka_milvus.pipelines.embed_options import EmbedOptions
 from sbka_milvus.pipelines.reuse import find_reuse
 from sbka_milvus.progress import SilentProgress
 

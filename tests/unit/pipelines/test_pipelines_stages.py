@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sbka_milvus.pipelines.embed import embed_photos
-from sbka_milvus.pipelines.encode_files import EmbedOptions
+from sbka_milvus.pipelines.embed_options import EmbedOptions
 from sbka_milvus.pipelines.index import IndexOptions
 from sbka_milvus.pipelines.ingest import IngestOptions, ingest_photos
 from sbka_milvus.pipelines.stages import Bottleneck, EncodeUse, StageTimes, bottleneck
