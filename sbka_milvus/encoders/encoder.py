@@ -193,13 +193,13 @@ class BundleEncoder:
                 self._may_graph = False
                 self._find_graph(scaled(batch))
             if self._precision is None:
-                self._set_precision(choose_precision(self._backbone, self.device, self.input_size))
+                self._find_precision()
         finally:
             self._preparing.release()
 
     def _find_graph(self, pixels: torch.Tensor) -> None:
         if self._precision is None and not computes_in_fp32_alone(self.device):
-            self._set_precision(choose_precision(self._backbone, self.device, self.input_size))
+            self._find_precision()
         # Where layouts alone differ, one of them is left for what a graph leaves over of a batch: which of the two is
         # faster is not worth finding out.
         precision = self._precision or CHANNELS_LAST
@@ -208,9 +208,9 @@ class BundleEncoder:
             if self._graph is not None:
                 self._precision = precision
 
-    def _set_precision(self, precision: Precision) -> None:
-        self._precision = precision
-        if precision != FP32:
+    def _find_precision(self) -> None:
+        self._precision = choose_precision(self._backbone, self.device, self.input_size)
+        if self._precision != FP32:
             # What each way of cutting takes is compared in one precision.
             self._pieces = self._new_pieces()
 

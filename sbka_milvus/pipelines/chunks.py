@@ -146,7 +146,7 @@ def embed_chunk(
     writer = ShardBuffer(gallery, name=name)
     with progress.stage("Embedding photos", len(files), "photos") as advance:
         advance(len(files) - len(reuse.left))
-        encode_files(reuse.left, encoder, options, writer.add, problems, advance, on_file)
+        encode_files(reuse.left, encoder, options, writer.add_photos, problems, advance, on_file)
     if reuse.records is not None:
         write_shard(gallery.shard_folder, reuse.records, gallery.fingerprint, beside, removed=reuse.gone)
     writer.flush()

@@ -125,7 +125,7 @@ def embed_photos(
         with progress.stage("Embedding photos", len(fresh), "photos") as advance, between_steps() as stop:
             steps = _Steps(len(fresh), advance, stop)
             try:
-                use = encode_files(fresh, encoder, options, writer.add, problems, steps)
+                use = encode_files(fresh, encoder, options, writer.add_photos, problems, steps)
             finally:
                 # Also after Ctrl-C or a full disk: what was encoded need not be encoded again.
                 flushing = time.perf_counter()

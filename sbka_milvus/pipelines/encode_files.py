@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from sbka_milvus.images import DecodedPhoto, PhotoFile
 from sbka_milvus.memory import keeping_freed_memory
-from sbka_milvus.pipelines.decode_ahead import DecodeAhead, OnFile
+from sbka_milvus.pipelines.decode_ahead import DecodeAhead, OnFile, Outcome
 from sbka_milvus.pipelines.embed_options import EmbedOptions
 from sbka_milvus.pipelines.in_hand import InHand
 from sbka_milvus.pipelines.stages import EncodeUse, StageTimes
@@ -50,6 +50,13 @@ def encode_files(
         encoder.expect(len(files))
     with keeping_freed_memory(), DecodeAhead(files, options, on_file) as ahead, InHand(encoder) as in_hand:
 
+        def next_batch() -> list[Outcome]:
+            nonlocal times
+            start = time.perf_counter()
+            batch = ahead.next_batch()
+            times = times.add(waiting=time.perf_counter() - start)
+            return batch
+
         def finish_oldest() -> None:
             nonlocal times
             start = time.perf_counter()
@@ -67,14 +74,10 @@ def encode_files(
                     finish_oldest()
                 raise
 
-        more = True
-        while more or in_hand.count:
-            start = time.perf_counter()
-            batch = ahead.next_batch() if more else []
-            times = times.add(waiting=time.perf_counter() - start)
-            if batch:
-                in_hand.take(batch)
-            more = bool(batch)
-            if in_hand.is_full or (not more and in_hand.count):
+        while batch := next_batch():
+            in_hand.take(batch)
+            if in_hand.is_full:
                 finish_oldest()
+        while in_hand.count:
+            finish_oldest()
         return ahead.use(times)

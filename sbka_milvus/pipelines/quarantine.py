@@ -173,7 +173,7 @@ def retry_quarantined(
     if fresh:
         with progress.stage("Embedding photos", len(fresh), "photos") as advance:
             try:
-                encode_files(fresh, encoder, embed_options, writer.add, problems, advance)
+                encode_files(fresh, encoder, embed_options, writer.add_photos, problems, advance)
             finally:
                 writer.flush()
     remaining = tuple(QuarantinedFile(uri, why) for uri, why in sorted(problems.items()))

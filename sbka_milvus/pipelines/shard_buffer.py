@@ -1,4 +1,4 @@
-"""Embedded photos on their way to the disk."""
+"""Rows of photos on their way to the disk."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 from sbka_milvus.embeddings import Gallery, PhotoRecords
 from sbka_milvus.embeddings.shards import write_shard
-from sbka_milvus.images import DecodedPhoto, PhotoFile
+from sbka_milvus.images import DecodedPhoto
 from sbka_milvus.types import FloatArray
 
 
 class ShardBuffer:
-    """Collects embedded photos and writes them as shards.
+    """Collects rows and writes them as shards.
 
     Args:
         gallery: whose shards they are.
@@ -26,10 +26,9 @@ class ShardBuffer:
         self._gallery = gallery
         self._shard_size = shard_size
         self._name = name
-        self._photos: list[tuple[PhotoFile, str, int, int]] = []
-        self._vectors: list[FloatArray] = []
+        self._parts: list[PhotoRecords] = []
 
-    def add(self, photos: Sequence[DecodedPhoto], vectors: FloatArray) -> None:
+    def add_photos(self, photos: Sequence[DecodedPhoto], vectors: FloatArray) -> None:
         """Takes embedded photos.
 
         Args:
@@ -40,30 +39,39 @@ class ShardBuffer:
             OutputError: A shard was full and cannot be written.
         """
         # The pictures themselves are dropped here: a shard's worth of them would not fit into memory.
-        self._photos.extend((photo.file, photo.content_hash, photo.width, photo.height) for photo in photos)
-        self._vectors.append(vectors)
-        if self._shard_size is not None and len(self._photos) >= self._shard_size:
+        self.add(
+            PhotoRecords(
+                uris=tuple(photo.file.uri for photo in photos),
+                content_hashes=tuple(photo.content_hash for photo in photos),
+                sizes=np.asarray([photo.file.size for photo in photos], dtype=np.int64),
+                mtimes_ns=np.asarray([photo.file.mtime_ns for photo in photos], dtype=np.int64),
+                widths=np.asarray([photo.width for photo in photos], dtype=np.int64),
+                heights=np.asarray([photo.height for photo in photos], dtype=np.int64),
+                vectors=vectors,
+                metadata=tuple(photo.file.metadata for photo in photos),
+            )
+        )
+
+    def add(self, records: PhotoRecords) -> None:
+        """Takes rows.
+
+        Raises:
+            OutputError: A shard was full and cannot be written.
+        """
+        if len(records):
+            self._parts.append(records)
+        if self._shard_size is not None and sum(map(len, self._parts)) >= self._shard_size:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what is left.
+        """Writes what is left. Where that fails it is kept, and may be tried again.
 
         Raises:
             OutputError: The disk is full or the folder cannot be written.
         """
-        if not self._photos:
+        if not self._parts:
             return
-        files, hashes, widths, heights = zip(*self._photos, strict=True)
-        records = PhotoRecords(
-            uris=tuple(file.uri for file in files),
-            content_hashes=tuple(hashes),
-            sizes=np.asarray([file.size for file in files], dtype=np.int64),
-            mtimes_ns=np.asarray([file.mtime_ns for file in files], dtype=np.int64),
-            widths=np.asarray(widths, dtype=np.int64),
-            heights=np.asarray(heights, dtype=np.int64),
-            vectors=np.concatenate(self._vectors),
-            metadata=tuple(file.metadata for file in files),
-        )
+        records = PhotoRecords.joined(self._parts)
         write_shard(self._gallery.shard_folder, records, self._gallery.fingerprint, self._name)
         self.written += len(records)
-        self._photos, self._vectors = [], []
+        self._parts = []

@@ -24,7 +24,8 @@ from sbka_milvus.embeddings.shards import list_shards, read_uris
 from sbka_milvus.errors import EncoderMismatch, GalleryError, InvalidValue, StoreError
 from sbka_milvus.pipelines.care.check_files import UNKNOWN
 from sbka_milvus.pipelines.care.comparing import Sample, compare_sample
-from sbka_milvus.pipelines.care.rows import KnownRows, RowWriter
+from sbka_milvus.pipelines.care.rows import KnownRows
+from sbka_milvus.pipelines.shard_buffer import ShardBuffer
 from sbka_milvus.progress import Progress
 from sbka_milvus.protocols import Encoder
 from sbka_milvus.store.limits import require_uri
@@ -117,7 +118,7 @@ def attach_rows(
     write_attached(gallery.root, record)
     before = read_attached_keys(gallery.root)
     known = KnownRows.of(gallery)
-    writer = RowWriter(gallery, options.shard_size)
+    writer = ShardBuffer(gallery, options.shard_size)
     sample = Sample(options.check, options.seed)
     ids: list[IntArray] = []
     keys: list[str | int] = []
@@ -158,7 +159,7 @@ def attach_rows(
     )
 
 
-def _written(writer: RowWriter, fresh: list[PhotoRecords]) -> list[PhotoRecords]:
+def _written(writer: ShardBuffer, fresh: list[PhotoRecords]) -> list[PhotoRecords]:
     for records in fresh:
         writer.add(records)
     return []

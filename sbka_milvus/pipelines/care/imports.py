@@ -22,7 +22,8 @@ from sbka_milvus.images.sources.metadata import UnfitValue, plain_metadata
 from sbka_milvus.images.uris import is_remote
 from sbka_milvus.pipelines.care.check_files import UNKNOWN
 from sbka_milvus.pipelines.care.comparing import Sample, compare_sample
-from sbka_milvus.pipelines.care.rows import KnownRows, RowWriter
+from sbka_milvus.pipelines.care.rows import KnownRows
+from sbka_milvus.pipelines.shard_buffer import ShardBuffer
 from sbka_milvus.progress import Progress
 from sbka_milvus.protocols import Encoder
 from sbka_milvus.store.limits import require_uri
@@ -118,7 +119,7 @@ def import_vectors(
     says_something = any(_metadata_columns(file) for file in files)
     said = {} if says_something else read_metadata(gallery.shard_folder)
     known = KnownRows.of(gallery)
-    writer = RowWriter(gallery, options.shard_size)
+    writer = ShardBuffer(gallery, options.shard_size)
     unchanged = row = 0
     with progress.stage("Importing", sum(file.rows for file in files), "rows") as advance:
         for block in _blocks(files, options.shard_size):

@@ -1,4 +1,4 @@
-"""Rows from elsewhere on their way into shards: those that a gallery holds already are not written again."""
+"""Rows from elsewhere: those that a gallery holds already are not written again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sbka_milvus.embeddings import Gallery, PhotoRecords
 from sbka_milvus.embeddings.newest import ids_of
-from sbka_milvus.embeddings.shards import read_records, write_shard
+from sbka_milvus.embeddings.shards import read_records
 from sbka_milvus.types import IntArray
 
 
@@ -60,42 +60,3 @@ def _digests(records: PhotoRecords) -> NDArray[np.uint64]:
         digest.update(json.dumps(dict(said), sort_keys=True).encode() if said else b"")
         found[row] = int.from_bytes(digest.digest(), "big")
     return found
-
-
-class RowWriter:
-    """Collects rows and writes them as full shards.
-
-    Args:
-        gallery: whose shards.
-        size: photos in one.
-    """
-
-    def __init__(self, gallery: Gallery, size: int) -> None:
-        self.written = 0
-        self._gallery = gallery
-        self._size = size
-        self._parts: list[PhotoRecords] = []
-
-    def add(self, records: PhotoRecords) -> None:
-        """Takes rows.
-
-        Raises:
-            OutputError: A shard was full and cannot be written.
-        """
-        if len(records):
-            self._parts.append(records)
-        if sum(map(len, self._parts)) >= self._size:
-            self.flush()
-
-    def flush(self) -> None:
-        """Writes what is left.
-
-        Raises:
-            OutputError: The disk is full or the folder cannot be written.
-        """
-        if not self._parts:
-            return
-        parts, self._parts = self._parts, []
-        records = PhotoRecords.joined(parts)
-        write_shard(self._gallery.shard_folder, records, self._gallery.fingerprint)
-        self.written += len(records)

@@ -52,6 +52,21 @@ def build() -> Callable[..., BuiltBackbone]:
     return build_random
 
 
+@pytest.fixture(
+    params=[
+        ("test_resnet", {}, 64),
+        ("test_efficientnet", {"pad_type": "same"}, 48),
+        ("test_vit", {}, 64),
+        ("vit_tiny_patch16_224", {"depth": 1}, 64),
+    ],
+    ids=lambda param: param[0],
+)
+def small_network(request: pytest.FixtureRequest, build: Callable[..., BuiltBackbone]) -> Callable[..., Backbone]:
+    """Networks of timm with random weights, with options and sizes of several kinds."""
+    model, options, size = request.param
+    return lambda **arguments: build(model, options=options, size=size, **arguments).backbone
+
+
 @pytest.fixture(scope="session")
 def clip_spec(tmp_path_factory: pytest.TempPathFactory) -> BackboneSpec:
     """A CLIP model of two small layers a tower."""

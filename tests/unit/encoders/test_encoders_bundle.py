@@ -65,24 +65,10 @@ class FullDisk(nn.Module):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize(
-    ("model", "options", "size"),
-    [
-        ("test_resnet", {}, 64),
-        ("test_efficientnet", {"pad_type": "same"}, 48),
-        ("test_vit", {}, 64),
-        ("vit_tiny_patch16_224", {"depth": 1}, 64),
-    ],
-)
 def test_a_loaded_bundle_makes_the_same_vectors(
-    model: str,
-    options: dict[str, Any],
-    size: int,
-    build: Build,
-    pictures: Callable[[int], list[Image.Image]],
-    tmp_path: Path,
+    small_network: Callable[..., Backbone], pictures: Callable[[int], list[Image.Image]], tmp_path: Path
 ) -> None:
-    backbone = build(model, options=options, size=size, overrides={"fit": "squash"}).backbone
+    backbone = small_network(overrides={"fit": "squash"})
     saved = save_bundle(backbone, NOTES, tmp_path / "model")
     loaded = load_bundle(tmp_path / "model")
     assert loaded.manifest == saved.manifest == read_manifest(tmp_path / "model")

@@ -18,7 +18,7 @@ from sbka_milvus.embeddings.newest import newest_rows
 from sbka_milvus.embeddings.shards import list_shards, read_embeddings, read_known, read_metadata
 from sbka_milvus.embeddings.vector_files import ColumnNames
 from sbka_milvus.errors import EncoderMismatch, FilterError, GalleryError, SettingsError, SourceError
-from sbka_milvus.pipelines.care import rows
+from sbka_milvus.pipelines import shard_buffer
 from sbka_milvus.pipelines.care.export import NO_CLUSTER, ClusterOf, ExportOptions, export_gallery
 from sbka_milvus.pipelines.care.imports import ImportOptions, ImportReport, import_vectors
 from sbka_milvus.pipelines.embed import embed_photos
@@ -213,7 +213,7 @@ class TestRunningAgain:
 
     def test_goes_on_where_it_was_stopped(self, gallery, tmp_path, monkeypatch):
         path = parquet(tmp_path / "a.parquet", names(20), vectors(20))
-        write, written = rows.write_shard, []
+        write, written = shard_buffer.write_shard, []
 
         def until_full(*arguments: Any) -> Any:
             if len(written) == 2:
@@ -221,10 +221,10 @@ class TestRunningAgain:
             written.append(write(*arguments))
             return written[-1]
 
-        monkeypatch.setattr(rows, "write_shard", until_full)
+        monkeypatch.setattr(shard_buffer, "write_shard", until_full)
         with pytest.raises(KeyboardInterrupt):
             take(gallery, path, shard_size=5)
-        monkeypatch.setattr(rows, "write_shard", write)
+        monkeypatch.setattr(shard_buffer, "write_shard", write)
         report = take(gallery, path, shard_size=5)
         assert (report.imported, report.unchanged) == (10, 10)
         assert len(held(gallery)) == 20
